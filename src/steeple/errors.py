@@ -121,11 +121,11 @@ class JobCancelled(SteepleError):
         self.job_id = job_id
 
 
-class Reject(Exception):  # noqa: N818 - reads as an instruction: raise Reject("why")
+class Reject(Exception):
     """Raised by a task: the job fails now, whatever attempts are left."""
 
 
-class RetryIn(Exception):  # noqa: N818
+class RetryIn(Exception):
     """Raised by a task: this attempt failed, and the next one is due in ``seconds``.
 
     It still counts as an attempt: after ``max_attempts`` of them the job fails.

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     wake_interval: Seconds = Field(0.25, description="The longest pause of the scheduler's wake loop.")
     drain_slice: Seconds = Field(1.0, description="How long a slot drains before Celery gets it back.")
     max_claim: PositiveInt = Field(128, le=128, description="The most jobs that one claim takes.")
-    starvation_after: Seconds = Field(3600.0, description="A job that waited this much longer than its rivals goes first.")
+    starvation_after: Seconds = Field(
+        3600.0, description="A job that waited this much longer than its rivals goes first."
+    )
     kill_after: Seconds = Field(10.0, description="From the soft signal to SIGKILL of the slot.")
     shutdown_grace: Seconds = Field(30.0, description="How long running tasks may go on after SIGTERM.")
     unknown_task_grace: Seconds = Field(30.0, description="How long a job waits for a worker that knows its task.")

@@ -1,0 +1,107 @@
+"""What the parts hand each other about a job: to submit it, to run it, to record how an attempt ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from steeple.domain.priority import Priority
+from steeple.domain.retry import Retry
+from steeple.domain.states import State
+
+DEFAULT_QUEUE = "default"
+DEFAULT_TIMEOUT = 3600.0
+
+
+class Reason(StrEnum):
+    """Why an attempt failed; ``error.reason`` of a job."""
+
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    RESULT_TOO_LARGE = "result_too_large"
+    BAD_RESULT = "bad_result"
+    UNKNOWN_TASK = "unknown_task"
+
+
+@dataclass(frozen=True)
+class JobError:
+    type: str
+    message: str
+    reason: Reason
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A validated request for a job. ``args`` is JSON text; ``delay`` is in seconds, and excludes ``run_at``."""
+
+    id: UUID
+    task: str
+    args: str
+    queue: str = DEFAULT_QUEUE
+    priority: Priority = Priority.DEFAULT
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    run_at: datetime | None = None
+    delay: float | None = None
+    expires_at: datetime | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    max_attempts: int = 3
+    retry: Retry | None = None
+    """Only when the job overrides its task's policy."""
+    idempotency: "Idempotency | None" = None
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """``owner`` scopes ``key`` (a tenant, an API key's id); ``request_hash`` tells a repeat from another request."""
+
+    owner: str
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job as its worker sees it. ``attempt`` and ``fence`` are those of this claim."""
+
+    id: UUID
+    fence: int
+    task: str
+    args: str
+    queue: str
+    attempt: int
+    max_attempts: int
+    timeout: float
+    retry: Retry | None
+    run_at: datetime
+    claimed_at: datetime
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How an attempt ended, to be written where (id, fence) still hold.
+
+    ``state`` PENDING means: again in ``retry_in`` seconds. ``began_ago`` and ``ended_ago`` are seconds before the
+    moment of writing, so that all times are the database's.
+    """
+
+    id: UUID
+    fence: int
+    state: State
+    result: str | None = None
+    error: JobError | None = None
+    retry_in: float | None = None
+    began_ago: float = 0.0
+    ended_ago: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Names one claim of one job."""
+
+    id: UUID
+    fence: int

@@ -1,0 +1,46 @@
+"""JSON for the database: text that PostgreSQL's json can hold, whatever an exception or a log line contains."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from steeple.domain.job import JobError
+
+MAX_ERROR_CHARS = 32_000
+"""The longest message or traceback that is kept; the end of a traceback says most, so the middle goes."""
+
+
+def storable(text: str) -> str:
+    """``text`` without what PostgreSQL refuses: NUL and lone surrogates become U+FFFD."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def abridged(text: str, limit: int = MAX_ERROR_CHARS) -> str:
+    """``text`` with its middle cut out if it is over ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def dump(value: Any) -> str:
+    """Compact JSON; NaN and infinities raise ``ValueError``, as JSON has none."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def encode_error(error: JobError) -> str:
+    fields = {
+        name: storable(abridged(value)) if isinstance(value, str) else value for name, value in asdict(error).items()
+    }
+    return json.dumps(fields)
+
+
+def encode_fields(fields: Mapping[str, Any]) -> str:
+    """A log line's fields; what is not JSON is shown by its ``repr``."""
+    return storable_json(json.dumps(fields, default=repr, skipkeys=True))
+
+
+def storable_json(encoded: str) -> str:
+    """JSON text without escapes that PostgreSQL's text cannot hold."""
+    return encoded.replace("\\u0000", "\\ufffd")

@@ -1,0 +1,125 @@
+"""Builds the engines, the only place that does: time-outs, prepared statements, retries after a lost connection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from steeple.errors import ConfigurationError
+from steeple.settings import Settings
+
+T = TypeVar("T")
+
+DatabaseError = DBAPIError
+"""What the store raises when PostgreSQL refuses or cannot be reached."""
+
+_SAFE_TO_REPEAT = frozenset({"40P01", "40001", "57P01", "57P02", "57P03", "53300", "55P03"})
+"""Deadlock, serialisation failure, server going down or starting, no connection left, lock time-out."""
+
+_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
+}
+
+
+def database_url(settings: Settings) -> URL:
+    """The URL of the database with psycopg as its driver. Raises ``ConfigurationError`` if none is set."""
+    if settings.database_url is None:
+        raise ConfigurationError("no database: set STEEPLE_DATABASE_URL, such as postgresql://user@host/steeple")
+    url = make_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"STEEPLE_DATABASE_URL names {url.get_backend_name()!r}: Steeple needs PostgreSQL")
+    return url.set(drivername="postgresql+psycopg")
+
+
+def create_engine(settings: Settings, *, size: int = 5) -> Engine:
+    """An engine whose connections commit each statement by itself unless a transaction is begun by hand."""
+    engine = sqlalchemy.create_engine(database_url(settings), **_pool(size))
+    event.listen(engine, "connect", _prepare_connection)
+    return engine
+
+
+def create_aio_engine(settings: Settings, *, size: int = 10) -> AsyncEngine:
+    """The same for asyncio; store functions are called through ``run_sync``."""
+    engine = create_async_engine(database_url(settings), **_pool(size))
+    event.listen(engine.sync_engine, "connect", _prepare_connection)
+    return engine
+
+
+def _pool(size: int) -> dict[str, Any]:
+    return {
+        "pool_size": size,
+        "max_overflow": size,
+        "pool_timeout": 10,
+        "connect_args": {"connect_timeout": 5, "application_name": "steeple"},
+        "query_cache_size": 1200,
+    }
+
+
+def _prepare_connection(dbapi_connection: Any, _record: object) -> None:
+    """Set the session's time-outs. Behind a transaction pooler both these and prepared statements would leak away."""
+    cursor = dbapi_connection.cursor()
+    cursor.execute("SELECT pg_backend_pid()")
+    backend = cursor.fetchone()[0]
+    driver = getattr(dbapi_connection, "driver_connection", dbapi_connection)
+    if backend != driver.info.backend_pid:
+        driver.prepare_threshold = None
+    else:
+        for name, value in _SESSION.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+    dbapi_connection.commit()
+    cursor.close()
+
+
+def is_repeatable(error: DBAPIError) -> bool:
+    """True if the statement may be sent again: the connection went, or the server asked for it."""
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _SAFE_TO_REPEAT
+
+
+def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: int = 3) -> T:
+    """Run ``work`` in a transaction; again if the connection was lost or the server asked for a repeat.
+
+    Only for work that may be done twice: reads, and writes that a fence, a key or their own condition guards.
+    """
+    for left in range(tries - 1, -1, -1):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if not left or not is_repeatable(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+async def in_aio_transaction(engine: AsyncEngine, work: Callable[[Connection], T], *, tries: int = 3) -> T:
+    """``in_transaction`` for asyncio."""
+    for left in range(tries - 1, -1, -1):
+        try:
+            async with engine.begin() as connection:
+                return await connection.run_sync(work)
+        except DBAPIError as error:
+            if not left or not is_repeatable(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    version: int
+    """Major version, such as 18."""
+    now: datetime
+
+
+def server_facts(connection: Connection) -> ServerFacts:
+    """The server's version and clock."""
+    query = "SELECT CAST(current_setting('server_version_num') AS integer) / 10000, clock_timestamp()"
+    row = connection.execute(text(query)).one()
+    return ServerFacts(version=row[0], now=row[1])

@@ -1,0 +1,250 @@
+"""The statement at the heart: it finishes the last batch and claims the next, in one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DBAPIError
+
+from steeple.domain.job import Claim, ClaimedJob, Finish
+from steeple.domain.priority import Binding, Lane, Priority
+from steeple.domain.retry import Retry
+from steeple.store.encoding import encode_error
+
+# Finishes what is still held under its fence, then claims the best due jobs.
+#
+# Lanes go by priority and then by their oldest job; but a lane whose oldest job has waited :starvation seconds longer
+# than that of the best lane goes first, with those jobs that have. The nested loop over lanes stops as soon as enough
+# jobs are locked, so nothing is locked that is not claimed. Without a list of queues, the lanes are found by skipping
+# through the index from one (queue, priority) to the next. A job that ever crashed is claimed alone.
+# Claims alone need no durable commit: a lost claim is claimed again.
+# Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
+# the primary key, not through the index of all running jobs.
+_EXCHANGE = text("""
+WITH RECURSIVE clock AS MATERIALIZED (
+    SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now,
+           set_config('synchronous_commit',
+                      CASE WHEN cardinality(CAST(:ids AS uuid[])) > 0 THEN 'on' ELSE 'off' END, true) AS durability
+),
+finish AS MATERIALIZED (
+    SELECT * FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:states AS text[]), CAST(:results AS text[]),
+        CAST(:errors AS text[]), CAST(:retry_ins AS float8[]), CAST(:began_agos AS float8[]),
+        CAST(:ended_agos AS float8[])
+    ) AS finish (id, fence, state, result, error, retry_in, began_ago, ended_ago)
+),
+held AS MATERIALIZED (
+    SELECT finish.*, job.target FROM finish CROSS JOIN LATERAL (
+        SELECT CASE WHEN finish.state = 'PENDING' AND cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+                    ELSE finish.state END AS target
+        FROM jobs WHERE id = finish.id AND fence = finish.fence AND CAST(jobs.state AS text) = 'RUNNING'
+        FOR UPDATE
+    ) AS job
+),
+finished AS (
+    UPDATE jobs SET
+        state = CAST(held.target AS job_state),
+        fence = jobs.fence + CASE WHEN held.target = 'CANCELLED' THEN 1 ELSE 0 END,
+        result = CAST(held.result AS json),
+        error = CAST(held.error AS json),
+        run_at = CASE WHEN held.target = 'PENDING' THEN clock.now + held.retry_in * interval '1 s' ELSE run_at END,
+        started_at = clock.now - held.began_ago * interval '1 s',
+        finished_at = CASE WHEN held.target <> 'PENDING' THEN clock.now - held.ended_ago * interval '1 s' END
+    FROM clock, held
+    WHERE jobs.id = held.id
+    RETURNING jobs.id, jobs.attempt, jobs.worker_id, held.fence, held.target, held.error,
+              jobs.started_at, clock.now - held.ended_ago * interval '1 s' AS ended_at
+),
+recorded AS (
+    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error)
+    SELECT id, fence, attempt, CAST(CASE WHEN target = 'CANCELLED' THEN 'CANCELLED' ELSE 'FAILED' END AS job_state),
+           worker_id, started_at, ended_at, CAST(error AS json)
+    FROM finished WHERE target <> 'SUCCESS'
+),
+claimant AS MATERIALIZED (
+    SELECT clock.now FROM clock, workers
+    WHERE workers.id = CAST(:worker_id AS uuid) AND workers.ended_at IS NULL
+),
+known_lane (queue, priority) AS (
+    (SELECT queue, priority FROM jobs
+     WHERE state = 'PENDING' AND CAST(:queues AS text[]) IS NULL AND EXISTS (SELECT FROM claimant)
+     ORDER BY queue, priority LIMIT 1)
+    UNION ALL
+    SELECT following.queue, following.priority
+    FROM known_lane CROSS JOIN LATERAL (
+        SELECT queue, priority FROM jobs
+        WHERE state = 'PENDING' AND (queue, priority) > (known_lane.queue, known_lane.priority)
+        ORDER BY queue, priority LIMIT 1
+    ) AS following
+),
+bound_lane AS (
+    SELECT queue, priority FROM known_lane WHERE priority = ANY (CAST(:priorities AS smallint[]))
+    UNION ALL
+    SELECT queue, priority
+    FROM unnest(CAST(:queues AS text[])) AS queue, unnest(CAST(:priorities AS smallint[])) AS priority
+),
+head AS MATERIALIZED (
+    SELECT bound_lane.queue, bound_lane.priority, oldest.run_at
+    FROM claimant, bound_lane CROSS JOIN LATERAL (
+        SELECT run_at FROM jobs
+        WHERE state = 'PENDING' AND queue = bound_lane.queue AND priority = bound_lane.priority
+          AND run_at <= claimant.now AND (expires_at IS NULL OR expires_at > claimant.now)
+          AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
+        ORDER BY run_at, id LIMIT 1
+    ) AS oldest
+),
+best AS MATERIALIZED (
+    SELECT run_at - CAST(:starvation AS float8) * interval '1 s' AS starving_since
+    FROM head ORDER BY priority, run_at LIMIT 1
+),
+lane AS MATERIALIZED (
+    SELECT queue, priority, run_at, 0 AS turn, CAST('-infinity' AS timestamptz) AS after, starving_since AS until
+    FROM head, best WHERE run_at <= starving_since
+    UNION ALL
+    SELECT queue, priority, run_at, 1 + priority, starving_since, claimant.now FROM head, best, claimant
+    ORDER BY turn, run_at
+),
+ready AS MATERIALIZED (
+    SELECT due.id, due.crashes FROM claimant, lane CROSS JOIN LATERAL (
+        SELECT id, crashes FROM jobs
+        WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
+          AND run_at > lane.after AND run_at <= lane.until
+          AND (expires_at IS NULL OR expires_at > claimant.now)
+          AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
+        ORDER BY run_at, id LIMIT CAST(:limit AS integer) FOR UPDATE SKIP LOCKED
+    ) AS due LIMIT CAST(:limit AS integer)
+),
+placed AS (
+    SELECT id, row_number() OVER () AS place, sum(crashes) OVER (ROWS UNBOUNDED PRECEDING) AS crashes_so_far FROM ready
+),
+chosen AS (
+    SELECT id, place FROM placed WHERE place = 1 OR crashes_so_far = 0
+),
+claimed AS (
+    UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
+        started_at = clock.now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
+        progress = NULL
+    FROM chosen, clock WHERE jobs.id = chosen.id
+    RETURNING chosen.place, jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
+              retry, run_at, started_at AS claimed_at
+)
+SELECT (SELECT count(*) FROM finished) AS finished_count,
+       (SELECT array_agg(id) FROM finished) AS finished_ids,
+       (SELECT queue FROM lane LIMIT 1) AS due_queue,
+       (SELECT priority FROM lane LIMIT 1) AS due_priority,
+       EXISTS (SELECT FROM claimant) AS is_alive,
+       claimed.*
+FROM (SELECT) AS always LEFT JOIN claimed ON true
+ORDER BY claimed.place
+""")
+
+LATEST_FINISH = 1.0
+"""An outcome written later than this (seconds) counts as finished when it was written, less this: what reads
+finished jobs in the order of their time can then rely on none appearing far behind."""
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims, and what it may: ``tasks`` None means any task; ``starvation`` is in seconds."""
+
+    worker_id: UUID
+    slot: int
+    binding: Binding
+    starvation: float
+    tasks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """``stale``: finishes that matched no row. ``due``: the best lane that had due jobs before this claim.
+
+    ``is_alive`` is False when the worker's row has ended: it was taken for dead and may claim nothing.
+    """
+
+    jobs: tuple[ClaimedJob, ...]
+    stale: tuple[Claim, ...]
+    due: Lane | None
+    is_alive: bool
+
+
+def exchange(
+    connection: Connection, finishes: Sequence[Finish], claimant: Claimant, limit: int, *, now: datetime | None = None
+) -> Exchanged:
+    """Record ``finishes`` and claim up to ``limit`` due jobs for ``claimant``."""
+    binding = claimant.binding
+    rows = connection.execute(
+        _EXCHANGE,
+        _finish_arrays(sorted(finishes, key=lambda finish: finish.id))
+        | {
+            "now": now,
+            "worker_id": claimant.worker_id,
+            "slot": claimant.slot,
+            "queues": None if binding.queues is None else list(binding.queues),
+            "priorities": [priority.rank for priority in binding.priorities],
+            "tasks": None if claimant.tasks is None else list(claimant.tasks),
+            "starvation": claimant.starvation,
+            "limit": limit,
+        },
+    ).all()
+    return Exchanged(
+        jobs=tuple(_claimed_job(row) for row in rows if row.place is not None),
+        stale=_stale(finishes, rows[0].finished_count, rows[0].finished_ids),
+        due=None if rows[0].due_queue is None else Lane(rows[0].due_queue, Priority.from_rank(rows[0].due_priority)),
+        is_alive=rows[0].is_alive,
+    )
+
+
+def finish_one_by_one(connection: Connection, finishes: Sequence[Finish], claimant: Claimant) -> list[DBAPIError]:
+    """Record each finish by itself; returns what PostgreSQL said of those that it refused.
+
+    For a batch that was refused as a whole: one bad row must not lose its neighbours.
+    """
+    refused = []
+    for finish in finishes:
+        try:
+            with connection.begin_nested():
+                exchange(connection, [finish], claimant, 0)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            refused.append(error)
+    return refused
+
+
+def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:
+    return {
+        "ids": [finish.id for finish in finishes],
+        "fences": [finish.fence for finish in finishes],
+        "states": [finish.state.value for finish in finishes],
+        "results": [finish.result for finish in finishes],
+        "errors": [None if finish.error is None else encode_error(finish.error) for finish in finishes],
+        "retry_ins": [finish.retry_in for finish in finishes],
+        "began_agos": [finish.began_ago for finish in finishes],
+        "ended_agos": [min(finish.ended_ago, LATEST_FINISH) for finish in finishes],
+    }
+
+
+def _stale(finishes: Sequence[Finish], count: int, finished_ids: list[UUID] | None) -> tuple[Claim, ...]:
+    if count == len(finishes):
+        return ()
+    landed = set(finished_ids or ())
+    return tuple(Claim(finish.id, finish.fence) for finish in finishes if finish.id not in landed)
+
+
+def _claimed_job(row: Row[Any]) -> ClaimedJob:
+    return ClaimedJob(
+        id=row.id,
+        fence=row.fence,
+        task=row.task,
+        args=row.args,
+        queue=row.queue,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        timeout=row.timeout,
+        retry=None if row.retry is None else Retry(**row.retry),
+        run_at=row.run_at,
+        claimed_at=row.claimed_at,
+    )

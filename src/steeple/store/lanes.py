@@ -1,0 +1,56 @@
+"""Which lanes have work, for whoever sends wake-ups."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from steeple.domain.priority import Lane, Priority
+
+# Skips through the index from lane to lane; of each, counts what is due up to a bound and looks at what comes next.
+_DUE = text("""
+WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
+lane (queue, priority) AS (
+    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' ORDER BY queue, priority LIMIT 1)
+    UNION ALL
+    SELECT following.queue, following.priority
+    FROM lane CROSS JOIN LATERAL (
+        SELECT queue, priority FROM jobs
+        WHERE state = 'PENDING' AND (queue, priority) > (lane.queue, lane.priority)
+        ORDER BY queue, priority LIMIT 1
+    ) AS following
+)
+SELECT lane.queue, lane.priority, due.jobs,
+       CAST(EXTRACT(epoch FROM upcoming.run_at - clock.now) AS float8) AS next_in
+FROM clock, lane
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs FROM (
+        SELECT FROM jobs
+        WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at <= clock.now
+        LIMIT :enough
+    ) AS first_few
+) AS due
+LEFT JOIN LATERAL (
+    SELECT run_at FROM jobs
+    WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at > clock.now
+    ORDER BY run_at LIMIT 1
+) AS upcoming ON true
+""")
+
+_ENOUGH = 256
+"""No lane needs to be known to hold more due jobs than a fleet's lane has slots to wake."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """``due``: lanes with due jobs and how many, up to a bound. ``next_in``: seconds until the next falls due."""
+
+    due: dict[Lane, int]
+    next_in: float | None
+
+
+def find_work(connection: Connection, *, now: datetime | None = None) -> Work:
+    """Every lane's due jobs, and when the next pending job falls due."""
+    rows = connection.execute(_DUE, {"now": now, "enough": _ENOUGH}).all()
+    due = {Lane(row.queue, Priority.from_rank(row.priority)): row.jobs for row in rows if row.jobs}
+    return Work(due, min((row.next_in for row in rows if row.next_in is not None), default=None))

@@ -1,0 +1,69 @@
+"""Brings the schema to head, under a lock, so that any number of parts may start at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+
+_LOCK = 0x5374_6565_706C_65  # "Steeple"
+
+
+@dataclass(frozen=True)
+class SchemaStatus:
+    """``current`` is None in a database without Steeple's schema."""
+
+    current: str | None
+    head: str
+
+    @property
+    def is_at_head(self) -> bool:
+        return self.current == self.head
+
+
+def upgrade(url: str) -> SchemaStatus:
+    """Bring the schema at ``url`` to head. Waits for another part that is doing the same."""
+    with _connected(url) as connection, connection.begin():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        if not read_status(connection).is_at_head:
+            command.upgrade(_config(connection), "head")
+        return read_status(connection)
+
+
+def status(url: str) -> SchemaStatus:
+    """Which revision the schema at ``url`` is at, and which is the newest."""
+    with _connected(url) as connection:
+        return read_status(connection)
+
+
+def read_status(connection: Connection) -> SchemaStatus:
+    context = MigrationContext.configure(connection, opts={"version_table": "steeple_schema"})
+    return SchemaStatus(context.get_current_revision(), head())
+
+
+def head() -> str:
+    """The newest revision that this version of Steeple knows."""
+    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
+    assert revision is not None
+    return revision
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = sqlalchemy.create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config

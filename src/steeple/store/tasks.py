@@ -1,0 +1,63 @@
+"""The tasks that parts have registered: what an api without the code needs to accept jobs for them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from steeple.domain.priority import Priority
+from steeple.domain.retry import Retry
+from steeple.store.encoding import dump
+
+# Registers a task, or brings it up to date; a row that would not change is not written.
+_REGISTER = text("""
+INSERT INTO tasks (name, description, schema, queue, priority, timeout, retry, is_async)
+VALUES (:name, :description, CAST(:schema AS json), :queue, :priority, :timeout, CAST(:retry AS json), :is_async)
+ON CONFLICT (name) DO UPDATE SET
+    description = excluded.description, schema = excluded.schema, queue = excluded.queue,
+    priority = excluded.priority, timeout = excluded.timeout, retry = excluded.retry,
+    is_async = excluded.is_async, updated_at = now()
+WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priority, tasks.timeout,
+       CAST(tasks.retry AS text), tasks.is_async)
+   IS DISTINCT FROM (CAST(excluded.schema AS text), excluded.description, excluded.queue, excluded.priority,
+       excluded.timeout, CAST(excluded.retry AS text), excluded.is_async)
+""")
+
+_ALL = text("SELECT * FROM tasks ORDER BY name")
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """``schema``: the JSON Schema (2020-12) of the arguments, an object. ``timeout`` is in seconds."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+    queue: str
+    priority: Priority
+    timeout: float
+    retry: Retry
+    is_async: bool
+
+
+def register(connection: Connection, records: Iterable[TaskRecord]) -> None:
+    for record in sorted(records, key=lambda record: record.name):
+        row = asdict(record) | {"priority": record.priority.rank}
+        connection.execute(_REGISTER, row | {"schema": dump(record.schema), "retry": dump(row["retry"])})
+
+
+def all_tasks(connection: Connection) -> list[TaskRecord]:
+    return [
+        TaskRecord(
+            name=row.name,
+            description=row.description,
+            schema=row.schema,
+            queue=row.queue,
+            priority=Priority.from_rank(row.priority),
+            timeout=row.timeout,
+            retry=Retry(**row.retry),
+            is_async=row.is_async,
+        )
+        for row in connection.execute(_ALL)
+    ]

@@ -1,0 +1,40 @@
+"""The command line in two ways: in this process, and as users start it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The double of the API lives with the client's tests; no test module imports across folders but by this line.
+sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
+
+from contract_api import Memory, served
+from steeple_command import Steeple
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def api_url(memory: Memory) -> Iterator[str]:
+    """POINT THIS TO THE REAL API, as in the client's tests."""
+    with served(memory) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's own reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("STEEPLE_") or name in {"DATABASE_URL", "REDIS_URL"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def steeple(tmp_path: Path) -> Steeple:
+    """Runs ``steeple`` in an empty directory."""
+    return Steeple(tmp_path)

@@ -1,0 +1,212 @@
+"""A small API that answers as `API.md` says, with jobs in memory and no worker: for the tests of client and CLI only.
+
+A job without a delay ends 50 ms after its submit as its demo task would; one with a delay stays PENDING.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+ENDS_AFTER = 0.05
+TERMINAL = {"SUCCESS", "FAILED", "CANCELLED"}
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, title: str, detail: str = "", **more: Any) -> None:
+        self.status, self.headers = status, more.pop("headers", {})
+        self.document = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
+
+
+@dataclass
+class Memory:
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keys: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    api_key: str | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+    """Each is the answer to one call, before any call is served."""
+    calls: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        if job_id not in self.jobs:
+            raise Refusal(404, "Not Found", f"no job {job_id}")
+        return self.at_present(self.jobs[job_id])
+
+    def at_present(self, job: dict[str, Any]) -> dict[str, Any]:
+        if job["state"] == "PENDING" and time.monotonic() >= job["_ends"]:
+            job |= {"state": "SUCCESS", "attempt": 1, "started_at": now(), "finished_at": now()} | outcome(job)
+        return job
+
+    def submit(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(body.get("task"), str) or not body["task"].startswith("demo."):
+            fault = {"pointer": "/task", "detail": "no task of that name"}
+            raise Refusal(422, "Invalid", "the request is not valid", errors=[fault])
+        key = body.get("unique_key")
+        held = [job["id"] for job in self.jobs.values() if key and job["unique_key"] == key]
+        if held:
+            raise Refusal(409, "Conflict", f"unique key {key!r} is held by job {held[0]}")
+        job = new_job(body)
+        self.jobs[job["id"]] = job
+        return job
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def outcome(job: dict[str, Any]) -> dict[str, Any]:
+    match job["task"]:
+        case "demo.add":
+            return {"result": job["args"]["a"] + job["args"]["b"]}
+        case "demo.echo":
+            return {"result": job["args"]["value"]}
+        case "demo.fail":
+            error = {"type": "RuntimeError", "message": job["args"]["message"], "traceback": "…", "reason": "exception"}
+            return {"state": "FAILED", "error": error}
+        case _:
+            return {}
+
+
+def new_job(body: dict[str, Any]) -> dict[str, Any]:
+    defaults = {"queue": "default", "priority": "default", "tags": [], "unique_key": None, "expires_at": None}
+    defaults |= {"timeout": 3600.0, "max_attempts": 3, "run_at": now()}
+    blank = dict.fromkeys(("started_at", "finished_at", "worker", "progress", "result", "error", "schedule_id"))
+    given = {name: value for name, value in body.items() if name != "delay"}
+    state = {"id": str(uuid4()), "state": "PENDING", "attempt": 0, "crashes": 0, "created_at": now()}
+    ends = time.monotonic() + (1e9 if body.get("delay") else ENDS_AFTER)
+    return defaults | given | state | blank | {"cancel_requested_at": None, "from_a_newer_api": 1, "_ends": ends}
+
+
+def shown(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if name != "_ends"}
+
+
+def make_app(memory: Memory) -> FastAPI:
+    app = FastAPI()
+
+    @app.exception_handler(Refusal)
+    async def refuse(_: Request, refusal: Refusal) -> JSONResponse:
+        return JSONResponse(refusal.document, refusal.status, refusal.headers, "application/problem+json")
+
+    @app.middleware("http")
+    async def gate(request: Request, call_next: Any) -> Any:
+        memory.calls.append((request.method, request.url.path, dict(request.headers)))
+        if memory.refusals:
+            return await refuse(request, memory.refusals.pop(0))
+        if memory.api_key and request.headers.get("authorization") != f"Bearer {memory.api_key}":
+            return await refuse(request, Refusal(401, "Unauthorized", "no valid API key"))
+        return await call_next(request)
+
+    @app.post("/v1/jobs", status_code=202)
+    async def submit(request: Request) -> dict[str, Any]:
+        key, body = request.headers["idempotency-key"], await request.body()
+        if key in memory.keys:
+            known, job_id = memory.keys[key]
+            if known != body:
+                raise Refusal(422, "Unprocessable", "idempotency key reused")
+            return shown(memory.job(job_id))
+        job = memory.submit(await request.json())
+        memory.keys[key] = (body, job["id"])
+        return shown(job)
+
+    @app.post("/v1/jobs/batch", status_code=202)
+    async def batch(request: Request, partial: bool = False) -> dict[str, Any]:
+        items: list[dict[str, Any]] = []
+        for body in (await request.json())["jobs"]:
+            try:
+                items.append({"id": memory.submit(body)["id"]})
+            except Refusal as refusal:
+                if not partial:
+                    raise
+                items.append({"error": refusal.document})
+        return {"jobs": items}
+
+    @app.get("/v1/jobs")
+    async def listing(request: Request, limit: int = 50, cursor: int = 0) -> dict[str, Any]:
+        names = ("state", "task", "queue", "priority")
+        wanted = {name: request.query_params.getlist(name) for name in names}
+        jobs = [memory.at_present(job) for job in reversed(memory.jobs.values())]
+        found = [job for job in jobs if all(job[name] in values or not values for name, values in wanted.items())]
+        end = cursor + min(limit, 100)
+        page = [shown(job) for job in found[cursor:end]]
+        return {"jobs": page, "next_cursor": str(end) if end < len(found) else None}
+
+    @app.get("/v1/jobs/{job_id}")
+    def read(job_id: UUID, wait: float = 0.0) -> dict[str, Any]:
+        until = time.monotonic() + min(wait, 60.0)
+        while memory.job(str(job_id))["state"] not in TERMINAL and time.monotonic() < until:
+            time.sleep(0.01)
+        return shown(memory.job(str(job_id)))
+
+    @app.patch("/v1/jobs/{job_id}")
+    async def update(job_id: UUID, request: Request) -> dict[str, Any]:
+        job = memory.job(str(job_id))
+        if job["state"] != "PENDING":
+            raise Refusal(409, "Conflict", f"job {job_id} is {job['state']}: cannot update")
+        job |= await request.json()
+        return shown(job)
+
+    @app.post("/v1/jobs/{job_id}/cancel", status_code=202)
+    def cancel(job_id: UUID) -> dict[str, Any]:
+        job = memory.job(str(job_id))
+        if job["state"] in TERMINAL:
+            raise Refusal(409, "Conflict", f"job {job_id} is {job['state']}: cannot cancel")
+        job |= {"state": "CANCELLED", "finished_at": now()}
+        return shown(job)
+
+    @app.post("/v1/jobs/{job_id}/retry", status_code=202)
+    def retry(job_id: UUID) -> dict[str, Any]:
+        job = memory.job(str(job_id))
+        if job["state"] not in TERMINAL:
+            raise Refusal(409, "Conflict", f"job {job_id} is {job['state']}: cannot retry")
+        job |= {"state": "PENDING", "finished_at": None, "_ends": time.monotonic() + ENDS_AFTER}
+        return shown(job)
+
+    @app.get("/v1/jobs/{job_id}/attempts")
+    def attempts(job_id: UUID) -> dict[str, Any]:
+        job = memory.job(str(job_id))
+        past = {"attempt": 1, "state": "FAILED", "worker": "w1", "started_at": now(), "finished_at": now()}
+        return {"attempts": [past | {"error": job["error"]}] if job["state"] == "FAILED" else []}
+
+    @app.get("/v1/jobs/{job_id}/logs")
+    def logs(job_id: UUID) -> dict[str, Any]:
+        memory.job(str(job_id))
+        return {"logs": [{"at": now(), "attempt": 1, "message": "half \x1b[31mway", "fields": {"rows": 7}}]}
+
+    @app.get("/v1/tasks")
+    def tasks() -> dict[str, Any]:
+        return {"tasks": [{"name": "demo.add", "schema": {"type": "object"}}]}
+
+    @app.get("/v1/queues")
+    def queues() -> dict[str, Any]:
+        return {"queues": [{"name": "default", "paused": False, "counts": {"PENDING": len(memory.jobs)}}]}
+
+    @app.get("/v1/workers")
+    def workers() -> dict[str, Any]:
+        return {"workers": [{"name": "w1", "slots": 4}]}
+
+    return app
+
+
+@contextmanager
+def served(memory: Memory) -> Iterator[str]:
+    """The URL of a real server on a free port, for the length of the block."""
+    config = uvicorn.Config(make_app(memory), port=0, log_level="critical", ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
