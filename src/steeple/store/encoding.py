@@ -1,6 +1,7 @@
 """JSON for the database: text that PostgreSQL's json can hold, whatever an exception or a log line contains."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,20 @@ from steeple.domain.job import JobError
 
 MAX_ERROR_CHARS = 32_000
 """The longest message or traceback that is kept; the end of a traceback says most, so the middle goes."""
+
+_UNSTORABLE_ESCAPE = re.compile(
+    r"""(?<!\\)(?:\\\\)*\\u                           # an escape, behind an even number of backslashes
+        (?: 0000                                      # NUL
+          | d[89ab][0-9a-f]{2} (?!\\ud[c-f])          # a high surrogate without its low one
+          | (?<!\\ud[89ab][0-9a-f]{2}\\u) d[c-f][0-9a-f]{2}  # a low one without its high one
+        )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def is_storable_json(encoded: str) -> bool:
+    """False if JSON text holds a NUL or half a surrogate pair."""
+    return "\\u" not in encoded or _UNSTORABLE_ESCAPE.search(encoded) is None
 
 
 def storable(text: str) -> str:

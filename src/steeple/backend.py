@@ -1,0 +1,134 @@
+"""What an app submits to: the database, the wake-ups after a commit, and the tasks that workers have registered."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from time import monotonic
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session
+
+from steeple.broker.wake import Waker
+from steeple.catalogue import RegisteredTask
+from steeple.domain.job import NewJob
+from steeple.domain.priority import Lane
+from steeple.domain.waking import Crew
+from steeple.errors import JobNotFound
+from steeple.settings import Settings
+from steeple.store import transitions
+from steeple.store.engine import create_engine, in_transaction
+from steeple.store.inbox import Accepted, insert_jobs
+from steeple.store.reads import JobView, read_job
+from steeple.store.tasks import all_tasks
+from steeple.store.workers import live_workers
+
+T = TypeVar("T")
+
+Caller = Connection | Session
+
+_LOOK_AGAIN_SECONDS = 1.0
+"""How old the known workers and tasks may be."""
+
+
+class Backend:
+    """Connections of one app, opened when they are first needed."""
+
+    def __init__(self, settings: Settings | None) -> None:
+        self._given = settings
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._waker: Waker | None = None
+        self._fleet = _Remembered(self._read_fleet)
+        self._registered = _Remembered(self._read_registered)
+
+    @cached_property
+    def settings(self) -> Settings:
+        return self._given or Settings()
+
+    def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[UUID]:
+        """Store the jobs, all or none; gives back the id of each, an earlier one's where a request is repeated."""
+        if caller is None:
+            ids = in_transaction(self._open(), lambda connection: _insert(connection, jobs))
+            self._wake(jobs)
+            return ids
+        connection = caller if isinstance(caller, Connection) else caller.connection()
+        with connection.begin_nested():
+            ids = _insert(connection, jobs)
+        if isinstance(caller, Session):
+            event.listen(caller, "after_commit", lambda _: self._wake(jobs), once=True)
+        return ids
+
+    def read(self, job_id: UUID) -> JobView:
+        job = in_transaction(self._open(), lambda connection: read_job(connection, job_id))
+        if job is None:
+            raise JobNotFound(str(job_id))
+        return job
+
+    def cancel(self, job_id: UUID) -> None:
+        in_transaction(self._open(), lambda connection: transitions.cancel(connection, job_id))
+
+    def registered(self, name: str) -> RegisteredTask | None:
+        """A task that some worker registered."""
+        return self._registered.get().get(name)
+
+    def close(self) -> None:
+        with self._lock:
+            waker, self._waker = self._waker, None
+            engine, self._engine = self._engine, None
+        if waker is not None:
+            waker.close()
+        if engine is not None:
+            engine.dispose()
+
+    def _open(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = create_engine(self.settings)
+            return self._engine
+
+    def _wake(self, jobs: Sequence[NewJob]) -> None:
+        """Wake the lanes of jobs that are due at once; later ones are the scheduler's. No broker set: all are."""
+        due: dict[Lane, int] = {}
+        for job in jobs:
+            if job.run_at is None and not job.delay:
+                lane = Lane(job.queue, job.priority)
+                due[lane] = due.get(lane, 0) + 1
+        if due and self.settings.broker_url is not None:
+            with self._lock:
+                if self._waker is None:
+                    self._waker = Waker(self.settings, self._fleet.get)
+                waker = self._waker
+            waker.wake(due)
+
+    def _read_fleet(self) -> tuple[Crew, ...]:
+        alive = self.settings.worker_dead_after
+        workers = in_transaction(self._open(), lambda connection: live_workers(connection, alive))
+        return tuple(Crew(worker.binding, worker.slots) for worker in workers if not worker.draining)
+
+    def _read_registered(self) -> Mapping[str, RegisteredTask]:
+        records = in_transaction(self._open(), all_tasks)
+        return {record.name: RegisteredTask(record) for record in records}
+
+
+def _insert(connection: Connection, jobs: Sequence[NewJob]) -> list[UUID]:
+    """Raises the first refusal, so that the transaction is rolled back."""
+    answers = insert_jobs(connection, jobs)
+    for answer in answers:
+        if not isinstance(answer, Accepted):
+            raise answer
+    return [answer.id for answer in answers if isinstance(answer, Accepted)]
+
+
+class _Remembered(Generic[T]):
+    """A value that is read again when it is older than a second. Threads may share it."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self._found: tuple[T, float] | None = None
+
+    def get(self) -> T:
+        if self._found is None or monotonic() >= self._found[1]:
+            self._found = (self._read(), monotonic() + _LOOK_AGAIN_SECONDS)
+        return self._found[0]

@@ -1,0 +1,89 @@
+"""The Celery app of every part. The broker carries one kind of message, a wake-up, and nothing else is understood."""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from steeple.domain.priority import Binding, Lane, Priority, is_queue_name
+from steeple.errors import ConfigurationError
+from steeple.settings import Settings
+
+WAKE_TASK = "steeple.wake"
+WAKE_VERSION = 1
+"""Of the message's format; a worker drops what it does not know."""
+
+_EVERY_QUEUE = "*"
+_CONNECT_SECONDS = 5.0
+
+_CONFIGURATION: dict[str, Any] = {
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": False,
+    # A wake-up is used up when it arrives: whatever becomes of its slot, the jobs are in the database.
+    "task_acks_late": False,
+    "task_publish_retry": False,
+    "task_create_missing_queues": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry": True,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": _CONNECT_SECONDS,
+    "broker_heartbeat": 10,
+    "broker_pool_limit": 4,
+}
+_REDIS_OPTIONS = {
+    "socket_connect_timeout": _CONNECT_SECONDS,
+    "socket_timeout": 10.0,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "global_keyprefix": "",
+}
+
+
+def broker_url(settings: Settings) -> str:
+    """Raises ``ConfigurationError`` if none is set."""
+    if settings.broker_url is None:
+        raise ConfigurationError("no broker: set STEEPLE_BROKER_URL, such as redis://host:6379/0")
+    return settings.broker_url.get_secret_value()
+
+
+def make_celery(settings: Settings, binding: Binding | None = None) -> Celery:
+    """A Celery app that publishes wake-ups, and with a ``binding`` waits for them in its lanes."""
+    url = broker_url(settings)
+    app = Celery("steeple", broker=url, set_as_current=False)
+    app.conf.update(_CONFIGURATION)
+    if url.startswith(("redis", "rediss")):
+        app.conf.broker_transport_options = _REDIS_OPTIONS
+    if binding is not None:
+        app.conf.task_queues = [Queue(queue_name(lane)) for lane in binding.lanes()]
+    return app
+
+
+def queue_name(lane: Lane) -> str:
+    """The Celery queue of a lane: ``steeple.default.high``, or ``steeple.*.high`` for workers of every queue."""
+    return f"steeple.{lane.queue or _EVERY_QUEUE}.{lane.priority}"
+
+
+def read_wake(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Lane | None:
+    """The lane that a wake-up names; None if the message is not one of ours, or of another format."""
+    match arguments, keywords:
+        case (), {"version": int(version), "queue": None | str() as queue, "priority": str(priority)}:
+            known = version == WAKE_VERSION and (queue is None or is_queue_name(queue)) and priority in tuple(Priority)
+            return Lane(queue, Priority(priority)) if known else None
+    return None
+
+
+def ping(settings: Settings) -> None:
+    """Raises whatever is in the way if the broker does not answer within 5 seconds."""
+    with make_celery(settings) as app, app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=_CONNECT_SECONDS)
+        with connection.channel():
+            pass

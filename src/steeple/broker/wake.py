@@ -1,0 +1,132 @@
+"""Sends wake-ups, after the commit and never before it. What cannot be sent costs latency only: the scheduler looks
+again a moment later."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from amqp.exceptions import ChannelError
+from celery import Celery
+from kombu import Connection
+
+from steeple.broker.celery_app import WAKE_TASK, WAKE_VERSION, make_celery, queue_name
+from steeple.domain.priority import Lane
+from steeple.domain.waking import Crew, Wakes, plan_wakes
+from steeple.settings import Settings
+from steeple.telemetry import events
+
+_COALESCE_SECONDS = 0.002
+"""How long wake-ups gather before they are sent together."""
+
+_AFTER_FAILURE_SECONDS = 1.0
+
+
+class Publisher:
+    """A connection to the broker that sends wake-ups. For one thread."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._connection: Connection | None = None
+        self._producer: Any = None
+
+    def publish(self, wakes: Mapping[Lane, Wakes]) -> int:
+        """Send what is missing of ``wakes``; returns how many. Raises what the transport does if the broker is away."""
+        try:
+            return sum(self._send(lane, wanted) for lane, wanted in wakes.items())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.release()
+        self._connection = self._producer = None
+
+    def _send(self, lane: Lane, wanted: Wakes) -> int:
+        channel = self._open()
+        name = queue_name(lane)
+        missing = wanted.missing(_waiting(channel, name))
+        for _ in range(missing):
+            self._celery.send_task(
+                WAKE_TASK,
+                kwargs={"version": WAKE_VERSION, "queue": lane.queue, "priority": lane.priority.value},
+                queue=self._celery.amqp.queues.select_add(name),
+                producer=self._producer,
+                ignore_result=True,
+            )
+        return missing
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            self._connection = self._celery.connection_for_write()
+            self._connection.ensure_connection(max_retries=0)
+            self._producer = self._celery.amqp.Producer(self._connection, auto_declare=False)
+        return self._connection.default_channel
+
+
+def _waiting(channel: Any, name: str) -> int:
+    """How many messages are in the queue."""
+    try:
+        return int(channel.queue_declare(queue=name, passive=True).message_count)
+    except ChannelError:  # an empty list is no key in Redis, so no queue to Celery
+        return 0
+
+
+class Waker:
+    """Gathers the lanes of new jobs and wakes their workers from a thread of its own. Any thread may call ``wake``.
+
+    ``fleet`` tells which workers live; it is asked before each round of sending.
+    """
+
+    def __init__(self, settings: Settings, fleet: Callable[[], Sequence[Crew]]) -> None:
+        self._publisher = Publisher(make_celery(settings))
+        self._fleet = fleet
+        self._due: dict[Lane, int] = {}
+        self._lock = threading.Lock()
+        self._has_work = threading.Event()
+        self._is_closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self, lanes: Mapping[Lane, int]) -> None:
+        """Note that so many jobs became due in these lanes. Returns at once."""
+        with self._lock:
+            for lane, jobs in lanes.items():
+                self._due[lane] = self._due.get(lane, 0) + jobs
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+                self._thread.start()
+        self._has_work.set()
+
+    def close(self) -> None:
+        """Send what is noted, and end."""
+        self._is_closing.set()
+        self._has_work.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+        self._publisher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while not self._is_closing.is_set() or self._due:
+            self._has_work.wait()
+            self._is_closing.wait(_COALESCE_SECONDS)
+            self._has_work.clear()
+            with self._lock:
+                due, self._due = self._due, {}
+            if due:
+                self._send(due)
+
+    def _send(self, due: Mapping[Lane, int]) -> None:
+        try:
+            self._publisher.publish(plan_wakes(due, self._fleet()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the jobs are stored and the scheduler wakes them
+            events.wake_failed(error)
+            self._is_closing.wait(_AFTER_FAILURE_SECONDS)
