@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from steeple.errors import ConfigurationError
@@ -27,6 +27,17 @@ _SESSION = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
     "timezone": "UTC",
+}
+
+
+# A peer that is gone without a word is noticed within 15 s.
+_CONNECT = {
+    "connect_timeout": 5,
+    "application_name": "steeple",
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
 }
 
 
@@ -59,7 +70,7 @@ def _pool(size: int) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": size,
         "pool_timeout": 10,
-        "connect_args": {"connect_timeout": 5, "application_name": "steeple"},
+        "connect_args": _CONNECT,
         "query_cache_size": 1200,
     }
 
@@ -82,6 +93,12 @@ def _prepare_connection(dbapi_connection: Any, _record: object) -> None:
 def is_repeatable(error: DBAPIError) -> bool:
     """True if the statement may be sent again: the connection went, or the server asked for it."""
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _SAFE_TO_REPEAT
+
+
+def is_data_error(error: DBAPIError) -> bool:
+    """True if PostgreSQL, or psycopg before it, refused a value: the same again would be refused again."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return isinstance(error, DataError | IntegrityError) or state[:2] in {"22", "23", "54"}
 
 
 def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: int = 3) -> T:

@@ -213,11 +213,26 @@ class Counter(Table):
 
 
 class FinishedMinute(Table):
-    """Finished jobs per minute, queue, task and state; what metrics and history are read from."""
+    """Finished jobs per minute, queue, task and state: what history is read from. Pruned with the jobs."""
 
     __tablename__ = "finished_minutes"
 
     minute: Mapped[datetime] = mapped_column(primary_key=True)
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[State] = mapped_column(job_state, primary_key=True)
+    jobs: Mapped[int] = mapped_column(BigInteger)
+    run_seconds: Mapped[float]
+    wait_seconds: Mapped[float]
+    run_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    wait_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class FinishedTotal(Table):
+    """The sums of all minutes, pruned ones too: what metrics are read from, as their totals must never decrease."""
+
+    __tablename__ = "finished_totals"
+
     queue: Mapped[str] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[State] = mapped_column(job_state, primary_key=True)

@@ -64,6 +64,14 @@ SELECT worker_id, id, task, started_at FROM jobs WHERE state = 'RUNNING' AND wor
 ORDER BY started_at LIMIT 1000
 """)
 
+_KNOWS = text("""
+SELECT EXISTS (
+    SELECT FROM workers
+    WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'
+      AND :task = ANY (tasks)
+)
+""")
+
 _FORGET = text("DELETE FROM workers WHERE ended_at < now() - CAST(:keep AS float8) * interval '1 s'")
 
 
@@ -161,6 +169,11 @@ def watched(connection: Connection, worker_id: UUID) -> list[Watched]:
 def running_jobs(connection: Connection, worker_ids: Sequence[UUID]) -> list[RunningJob]:
     """What the workers run, up to 1,000 jobs, the longest-running first."""
     return [RunningJob(*row) for row in connection.execute(_RUNNING, {"ids": list(worker_ids)})]
+
+
+def knows_task(connection: Connection, task: str, dead_after: float) -> bool:
+    """True if some live worker has a task of this name."""
+    return bool(connection.execute(_KNOWS, {"task": task, "dead_after": dead_after}).scalar_one())
 
 
 def forget(connection: Connection, keep: float) -> None:

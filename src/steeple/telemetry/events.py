@@ -1,10 +1,8 @@
 """Every event that Steeple logs, one function each: the only place that names them and their fields."""
 
-from typing import Any
+from steeple.telemetry.logs import event_logger
 
-import structlog
-
-_log: Any = structlog.get_logger("steeple")
+_log = event_logger("steeple")
 
 
 def wake_failed(error: BaseException) -> None:

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _create_api_keys()
     _create_counters()
     _create_finished_minutes()
+    _create_finished_totals()
     _create_jobs()
     _create_tasks()
     _create_watermarks()
@@ -34,6 +35,7 @@ def downgrade() -> None:
         "watermarks",
         "tasks",
         "jobs",
+        "finished_totals",
         "finished_minutes",
         "counters",
         "api_keys",
@@ -80,6 +82,21 @@ def _create_finished_minutes() -> None:
         sa.Column("run_buckets", sa.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column("wait_buckets", sa.ARRAY(sa.BigInteger()), nullable=False),
         sa.PrimaryKeyConstraint("minute", "queue", "task", "state", name=op.f("finished_minutes_pkey")),
+    )
+
+
+def _create_finished_totals() -> None:
+    op.create_table(
+        "finished_totals",
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column("state", job_state, nullable=False),
+        sa.Column("jobs", sa.BigInteger(), nullable=False),
+        sa.Column("run_seconds", sa.Double(), nullable=False),
+        sa.Column("wait_seconds", sa.Double(), nullable=False),
+        sa.Column("run_buckets", sa.ARRAY(sa.BigInteger()), nullable=False),
+        sa.Column("wait_buckets", sa.ARRAY(sa.BigInteger()), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "task", "state", name=op.f("finished_totals_pkey")),
     )
 
 
