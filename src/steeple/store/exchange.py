@@ -141,6 +141,13 @@ FROM (SELECT) AS always LEFT JOIN claimed ON true
 ORDER BY claimed.place
 """)
 
+# A job as it was claimed, if the claim still holds.
+_CLAIMED = text("""
+SELECT id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout, retry, run_at,
+       started_at AS claimed_at
+FROM jobs WHERE id = :id AND fence = :fence AND CAST(state AS text) = 'RUNNING'
+""")
+
 LATEST_FINISH = 1.0
 """An outcome written later than this (seconds) counts as finished when it was written, less this: what reads
 finished jobs in the order of their time can then rely on none appearing far behind."""
@@ -168,6 +175,11 @@ class Exchanged:
     stale: tuple[Claim, ...]
     due: Lane | None
     is_alive: bool
+
+
+def nobody(worker_id: UUID, slot: int) -> Claimant:
+    """For an exchange that only finishes."""
+    return Claimant(worker_id, slot, Binding((), ()), starvation=0.0)
 
 
 def exchange(
@@ -212,6 +224,12 @@ def finish_one_by_one(connection: Connection, finishes: Sequence[Finish], claima
                 raise
             refused.append(error)
     return refused
+
+
+def read_claimed(connection: Connection, claim: Claim) -> ClaimedJob | None:
+    """The job of a claim; None if the claim no longer holds."""
+    row = connection.execute(_CLAIMED, {"id": claim.id, "fence": claim.fence}).first()
+    return None if row is None else _claimed_job(row)
 
 
 def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Every event that Steeple logs, one function each: the only place that names them and their fields."""
 
+from collections.abc import Sequence
+
+from steeple.domain.job import Claim
 from steeple.telemetry.logs import event_logger
 
 _log = event_logger("steeple")
@@ -8,3 +11,89 @@ _log = event_logger("steeple")
 def wake_failed(error: BaseException) -> None:
     """The broker is away: jobs start when the scheduler's wake-ups get through."""
     _log.warning("wake_failed", error=repr(error))
+
+
+def worker_started(name: str, slots: int, queues: Sequence[str] | None, priorities: Sequence[str]) -> None:
+    _log.info("worker_started", worker=name, slots=slots, queues=queues or "all", priorities=list(priorities))
+
+
+def worker_draining(name: str) -> None:
+    """No job is claimed any more; those that run have the shutdown grace."""
+    _log.info("worker_draining", worker=name)
+
+
+def worker_stopped(name: str) -> None:
+    _log.info("worker_stopped", worker=name)
+
+
+def worker_taken_for_dead(name: str) -> None:
+    """Its heartbeats did not arrive for too long: its jobs are no longer its own, and it begins anew."""
+    _log.error("worker_taken_for_dead", worker=name)
+
+
+def slot_started(slot: int, pid: int) -> None:
+    _log.debug("slot_started", slot=slot, pid=pid)
+
+
+def slot_failed(error: BaseException) -> None:
+    """A pool process could not become a slot; another one tries."""
+    _log.error("slot_failed", exc_info=error)
+
+
+def slot_died(slot: int, pid: int, claim: Claim | None) -> None:
+    _log.error("slot_died", slot=slot, pid=pid, **_of(claim))
+
+
+def stop_asked(claim: Claim, reason: str) -> None:
+    """A running task was sent the soft signal."""
+    _log.info("stop_asked", reason=reason, **_of(claim))
+
+
+def slot_killed(slot: int, pid: int, claim: Claim, reason: str) -> None:
+    """The task did not heed the soft signal."""
+    _log.warning("slot_killed", slot=slot, pid=pid, reason=reason, **_of(claim))
+
+
+def attempt_ended(claim: Claim, task: str, attempt: int, state: str, seconds: float, reason: str | None) -> None:
+    log = _log.debug if reason is None else _log.info
+    log(
+        "attempt_ended", **_of(claim), task=task, attempt=attempt, state=state, seconds=round(seconds, 4), reason=reason
+    )
+
+
+def stale_finish(claim: Claim) -> None:
+    """An outcome came too late: the job had been taken away."""
+    _log.warning("stale_finish", **_of(claim))
+
+
+def wake_dropped(what: str) -> None:
+    """A message that is no wake-up of ours."""
+    _log.warning("wake_dropped", what=what)
+
+
+def broker_lost(error: BaseException) -> None:
+    _log.warning("broker_lost", error=repr(error))
+
+
+def broker_away(error: BaseException, retry_in: float) -> None:
+    _log.warning("broker_away", error=repr(error), retry_in=retry_in)
+
+
+def database_failed(error: BaseException) -> None:
+    _log.warning("database_failed", error=_first_line(error))
+
+
+def attendant_failed(error: BaseException) -> None:
+    _log.error("attendant_failed", exc_info=error)
+
+
+def warden_failed(error: BaseException) -> None:
+    _log.error("warden_failed", exc_info=error)
+
+
+def _of(claim: Claim | None) -> dict[str, object]:
+    return {} if claim is None else {"job_id": str(claim.id), "fence": claim.fence}
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

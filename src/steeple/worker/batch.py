@@ -1,0 +1,84 @@
+"""The jobs that a slot has claimed and not settled: waiting, running, ended. Shared by its two threads."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from steeple.domain.job import Claim, ClaimedJob, Finish
+from steeple.domain.outcome import Verdict
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that ended; ``began`` and ``ended`` are seconds of the monotonic clock."""
+
+    claim: Claim
+    verdict: Verdict
+    began: float
+    ended: float
+
+    def finish(self, now: float) -> Finish:
+        """As the database is told at ``now``: in seconds before that moment."""
+        verdict = self.verdict
+        return Finish(
+            self.claim.id,
+            self.claim.fence,
+            verdict.state,
+            verdict.result,
+            verdict.error,
+            verdict.retry_in,
+            began_ago=max(0.0, now - self.began),
+            ended_ago=max(0.0, now - self.ended),
+        )
+
+
+class Batch:
+    """The main thread starts and ends jobs; the attendant takes away what has waited too long."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[ClaimedJob] = deque()
+        self._ended: list[Ended] = []
+        self._released: list[Claim] = []
+        self._since = 0.0
+        self._is_running = False
+
+    def fill(self, jobs: Sequence[ClaimedJob]) -> None:
+        with self._lock:
+            self._waiting.extend(jobs)
+            self._since = monotonic()
+
+    def start_next(self) -> ClaimedJob | None:
+        """The next job to run; None if none is left, be it that the attendant took the rest."""
+        with self._lock:
+            self._is_running = bool(self._waiting)
+            return self._waiting.popleft() if self._waiting else None
+
+    def end(self, ended: Ended) -> None:
+        with self._lock:
+            self._ended.append(ended)
+
+    def give_back(self, claim: Claim) -> None:
+        """A job that was not run to an end, and goes back without a count."""
+        with self._lock:
+            self._released.append(claim)
+
+    def take(self) -> tuple[list[Ended], list[Claim]]:
+        """What has ended and what goes back, to be written by the caller."""
+        with self._lock:
+            taken = (self._ended, self._released)
+            self._ended, self._released = [], []
+            return taken
+
+    def release_waiting(self) -> None:
+        """Give back all that has not started."""
+        with self._lock:
+            self._released += [Claim(job.id, job.fence) for job in self._waiting]
+            self._waiting.clear()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the batch was claimed; 0 if nothing of it runs."""
+        return monotonic() - self._since if self._is_running else 0.0

@@ -1,0 +1,154 @@
+"""What the warden and the slots tell each other, in memory that they share: no system call, and it outlives a slot.
+
+Each slot sits at a seat of its own, where it writes what it runs and the warden writes what it should stop. A slot that
+dies leaves its seat as it was; the warden clears it when its jobs have been seen to. So a replacement takes the next
+of the seats that are its own by turns.
+"""
+
+import fcntl
+import mmap
+import struct
+import tempfile
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from steeple.domain.job import Claim
+
+_HEADER = struct.Struct("=16sq")
+_HEADER_BYTES = 64
+_SEAT_BYTES = 128
+_PID = struct.Struct("=q")
+_SEQUENCE_AT = 8
+_RUNNING_AT = 16
+_RUNNING = struct.Struct("=16sqdd")
+_STOP_AT = 64
+_STOP = struct.Struct("=q16sq")
+_NOTHING = bytes(16)
+_TURNS = 4
+"""Seats per slot: so many deaths in a row need not wait for the warden."""
+
+
+class Stop(IntEnum):
+    """Why a running task is to stop."""
+
+    CANCEL = 1
+    TIMEOUT = 2
+    SHUTDOWN = 3
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a slot runs. ``began`` and ``deadline`` are seconds of the machine's monotonic clock."""
+
+    claim: Claim
+    began: float
+    deadline: float
+
+
+class Board:
+    """All seats of a worker. Made before the slots are forked."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._memory = mmap.mmap(-1, _HEADER_BYTES + slots * _TURNS * _SEAT_BYTES)
+        self._locks = tempfile.TemporaryFile()  # noqa: SIM115 - the kernel closes it when the last of us is gone
+        self.seats = tuple(Seat(self._memory, self._locks.fileno(), number) for number in range(slots * _TURNS))
+
+    @property
+    def worker_id(self) -> UUID:
+        """The worker's id; it changes when the worker was taken for dead and begins anew."""
+        return UUID(bytes=_HEADER.unpack_from(self._memory)[0])
+
+    @worker_id.setter
+    def worker_id(self, value: UUID) -> None:
+        self._memory[:16] = value.bytes
+
+    @property
+    def is_draining(self) -> bool:
+        """No slot may claim any more."""
+        return bool(_HEADER.unpack_from(self._memory)[1])
+
+    def drain(self) -> None:
+        _HEADER.pack_into(self._memory, 0, self._memory[:16], 1)
+
+    def seat_for(self, index: int) -> "Seat | None":
+        """A free seat for the pool's process of this index; None while the warden has yet to clear all of them."""
+        return next((seat for seat in self.seats[index :: self._slots] if not seat.pid), None)
+
+
+class Seat:
+    """One slot's place. ``number`` names the slot in the database."""
+
+    def __init__(self, memory: mmap.mmap, locks: int, number: int) -> None:
+        self._memory = memory
+        self._locks = locks
+        self._start = _HEADER_BYTES + number * _SEAT_BYTES
+        self._sequence = 0
+        self.number = number
+
+    @property
+    def pid(self) -> int:
+        """Of the process that sits here, dead or alive; 0 if the seat is free."""
+        return int(_PID.unpack_from(self._memory, self._start)[0])
+
+    def take(self, pid: int) -> None:
+        """Sit down. The kernel drops the lock when the process dies, and a child of its own does not inherit it."""
+        fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
+        _PID.pack_into(self._memory, self._start, pid)
+
+    def is_deserted(self) -> bool:
+        """True if whoever took the seat is dead. Only another process may ask."""
+        if not self.pid:
+            return False
+        try:
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
+        except OSError:
+            return False
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, self.number)
+        return True
+
+    def clear(self) -> None:
+        """Make the seat free for another slot; it is the last byte that says so."""
+        self._memory[self._start + _PID.size : self._start + _SEAT_BYTES] = bytes(_SEAT_BYTES - _PID.size)
+        _PID.pack_into(self._memory, self._start, 0)
+
+    def begin(self, running: Running) -> None:
+        """The slot starts a task."""
+        claim = running.claim
+        self._write(_RUNNING.pack(claim.id.bytes, claim.fence, running.began, running.deadline))
+
+    def end(self) -> None:
+        """The slot's task is over."""
+        self._write(bytes(_RUNNING.size))
+
+    def running(self) -> Running | None:
+        """What the slot runs, as another process sees it."""
+        while True:
+            before = self._read_sequence()
+            job_id, fence, began, deadline = _RUNNING.unpack_from(self._memory, self._start + _RUNNING_AT)
+            if before % 2 == 0 and before == self._read_sequence():
+                return None if job_id == _NOTHING else Running(Claim(UUID(bytes=job_id), fence), began, deadline)
+            if self.is_deserted():  # it died in the middle of writing, between two tasks
+                return None
+
+    def ask_to_stop(self, claim: Claim, stop: Stop) -> None:
+        """The warden wants this claim's task to stop; a signal makes the slot look."""
+        _STOP.pack_into(self._memory, self._start + _STOP_AT, stop, claim.id.bytes, claim.fence)
+
+    def asked_to_stop(self, claim: Claim) -> Stop | None:
+        """Why this claim's task should stop, if it should."""
+        stop, job_id, fence = _STOP.unpack_from(self._memory, self._start + _STOP_AT)
+        return Stop(stop) if job_id == claim.id.bytes and fence == claim.fence else None
+
+    def _write(self, running: bytes) -> None:
+        """An odd number says that a change is under way (a seqlock)."""
+        self._sequence += 1
+        _PID.pack_into(self._memory, self._start + _SEQUENCE_AT, self._sequence)
+        at = self._start + _RUNNING_AT
+        self._memory[at : at + _RUNNING.size] = running
+        self._sequence += 1
+        _PID.pack_into(self._memory, self._start + _SEQUENCE_AT, self._sequence)
+
+    def _read_sequence(self) -> int:
+        return int(_PID.unpack_from(self._memory, self._start + _SEQUENCE_AT)[0])

@@ -1,0 +1,53 @@
+"""Celery's consumer, with our ways at its edges: quick to reconnect, and nothing taken from the broker on trust."""
+
+from typing import Any
+
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from steeple.telemetry import events
+
+_LONGEST_PAUSE = 1.0
+"""Seconds between attempts to connect; jobs are to flow within 5 s of the broker's return."""
+
+
+class WakeConsumer(Consumer):  # type: ignore[misc]
+    """``controller.on_dropped(count)`` is told of every message that was no wake-up."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection(
+            events.broker_away,
+            interval_start=0.2,
+            interval_step=0.2,
+            interval_max=_LONGEST_PAUSE,
+            callback=state.maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_before_connected(self, exc: BaseException) -> None:
+        events.broker_lost(exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._drop(message, "a message of an unknown form")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        self._drop(message, "a message for a task that is none of ours")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:
+        self._drop(message, "a message with an invalid body")
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        self._drop(message, f"a message that cannot be decoded: {type(exc).__name__}")
+
+    def _drop(self, message: Any, what: str) -> None:
+        message.ack_log_error(_Log, self.connection_errors)
+        self.controller.on_dropped(what)
+
+
+class _Log:
+    """Where kombu says that an acknowledgement did not get through."""
+
+    @staticmethod
+    def critical(_message: str, error: BaseException, *_: Any, **__: Any) -> None:
+        events.broker_lost(error)

@@ -1,0 +1,138 @@
+"""What a slot writes to the database and reads from it; goes on trying while the database is away.
+
+One lock for both threads of the slot: when a reply is lost, whatever the database holds for the slot and the slot does
+not know of can only be what the lost reply would have said.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+
+from sqlalchemy import Connection, Engine
+
+from steeple.domain.job import Claim, JobError, Reason
+from steeple.domain.outcome import Verdict
+from steeple.domain.states import State
+from steeple.domain.statistics import CounterName
+from steeple.store import counters, transitions
+from steeple.store.engine import DatabaseError, is_data_error
+from steeple.store.exchange import Claimant, Exchanged, exchange
+from steeple.store.reports import store_lines, store_progress
+from steeple.telemetry import events
+from steeple.worker.batch import Ended
+from steeple.worker.reporter import Pending, SlotReporter
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+
+
+class GaveUp(Exception):
+    """The worker is shutting down and the database is away; what was not written is done again elsewhere."""
+
+
+class Ledger:
+    """``must_give_up`` tells when to stop trying."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        claimant: Callable[[], Claimant],
+        reporter: SlotReporter,
+        must_give_up: Callable[[], bool],
+    ) -> None:
+        self._engine = engine
+        self._claimant = claimant
+        self._reporter = reporter
+        self._must_give_up = must_give_up
+        self._lock = threading.Lock()
+
+    def exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
+        """Write what ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``."""
+        with self._lock:
+            left, is_refused = list(ended), False
+            for _ in self._tries():
+                try:
+                    if is_refused:
+                        self._write_one_by_one(left)
+                        left = []
+                    return self._exchange(left, released, limit)
+                except DatabaseError as error:
+                    events.database_failed(error)
+                    is_refused = is_data_error(error)
+                left = self._still_held(left, is_idle=limit > 0)
+            raise GaveUp
+
+    def report(self) -> None:
+        """Write progress and log lines; what the database does not take now stays for the next time."""
+        if not self._reporter.has_reports:
+            return
+        with self._lock:
+            try:
+                with self._engine.begin() as connection:
+                    pending = self._write_reports(connection)
+                self._reporter.settle(pending)
+            except DatabaseError as error:
+                events.database_failed(error)
+
+    def _exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
+        with self._engine.begin() as connection:
+            pending = self._write_reports(connection) if self._reporter.has_reports else None
+            if released:
+                transitions.release(connection, released)
+            now = monotonic()
+            exchanged = exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit)
+            if exchanged.stale:
+                counters.add(connection, {CounterName.STALE_FINISHES: len(exchanged.stale)})
+        if pending is not None:
+            self._reporter.settle(pending)
+        for claim in exchanged.stale:
+            events.stale_finish(claim)
+        return exchanged
+
+    def _write_reports(self, connection: Connection) -> Pending:
+        pending = self._reporter.pending()
+        if pending.progress:
+            store_progress(connection, pending.as_progress())
+        if pending.lines:
+            store_lines(connection, pending.as_lines())
+        return pending
+
+    def _write_one_by_one(self, ended: Sequence[Ended]) -> None:
+        """One row that PostgreSQL refuses must not lose the others: it fails, as a bad result."""
+        for each in ended:
+            try:
+                self._exchange([each], [], 0)
+            except DatabaseError as error:
+                if not is_data_error(error):
+                    raise
+                self._exchange([_spoiled(each, error)], [], 0)
+
+    def _still_held(self, ended: Sequence[Ended], *, is_idle: bool) -> list[Ended]:
+        """What of ``ended`` has yet to be written; of an idle slot, claims that it never heard of are given back."""
+        claimant = self._claimant()
+        for _ in self._tries():
+            try:
+                with self._engine.begin() as connection:
+                    held = set(transitions.held_by_slot(connection, claimant.worker_id, claimant.slot))
+                    unheard_of = held - {each.claim for each in ended}
+                    if unheard_of and is_idle:
+                        transitions.release(connection, list(unheard_of))
+                return [each for each in ended if each.claim in held]
+            except DatabaseError as error:
+                events.database_failed(error)
+        raise GaveUp
+
+    def _tries(self) -> Iterator[None]:
+        """Once at once, then after pauses that grow."""
+        pause = _FIRST_PAUSE
+        yield
+        while not self._must_give_up():
+            threading.Event().wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            yield
+
+
+def _spoiled(ended: Ended, error: DatabaseError) -> Ended:
+    failure = JobError(type(error.orig).__name__, str(error.orig).splitlines()[0], Reason.BAD_RESULT)
+    return Ended(ended.claim, Verdict(State.FAILED, error=failure), ended.began, ended.ended)

@@ -1,0 +1,125 @@
+"""A slot: the parts of one pool process put together after the fork, and the body of the wake-up task."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from steeple.broker.wake import Publisher
+from steeple.domain.priority import Binding, Lane
+from steeple.domain.statistics import CounterName
+from steeple.domain.waking import Wakes
+from steeple.settings import Settings
+from steeple.store import counters
+from steeple.store.engine import create_engine, in_transaction
+from steeple.store.exchange import Claimant
+from steeple.task import Task
+from steeple.telemetry import events
+from steeple.worker.attendant import Attendant
+from steeple.worker.batch import Batch
+from steeple.worker.board import Board, Seat
+from steeple.worker.drain import Drain, Pace
+from steeple.worker.interrupts import Interrupts
+from steeple.worker.ledger import Ledger
+from steeple.worker.perform import Performer
+from steeple.worker.reporter import SlotReporter
+from steeple.worker.strangers import Strangers
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What all slots of a worker share, made before they are forked."""
+
+    settings: Settings
+    board: Board
+    binding: Binding
+    slots: int
+    tasks: Mapping[str, Task[Any, Any]]
+
+
+class Slot:
+    """Lives in a pool process; its main thread is the one that runs tasks."""
+
+    def __init__(self, crew: Crew, index: int, publisher: Publisher) -> None:
+        settings = crew.settings
+        self._crew = crew
+        os.setpgid(0, 0)  # the warden ends what a task started together with the slot
+        self._seat = _sit_down(crew.board, index)
+        self._publisher = publisher
+        interrupts = Interrupts(self._seat)
+        interrupts.install()
+        self._engine = engine = create_engine(settings, size=2)
+        reporter = SlotReporter()
+        batch = Batch()
+        self._strangers = Strangers(engine, crew.tasks, settings.unknown_task_grace, settings.worker_dead_after)
+        self._ledger = Ledger(engine, self._claimant, reporter, Patience(crew.board, settings.shutdown_grace))
+        self._attendant = Attendant(crew.board, batch, self._ledger)
+        self._attendant.start()
+        performer = Performer(crew.tasks, self._seat, interrupts, reporter, settings.max_result_bytes)
+        self._drain = Drain(
+            crew.board,
+            batch,
+            self._ledger,
+            performer,
+            self._attendant,
+            self._strangers,
+            crew.tasks,
+            Pace(settings.drain_slice, settings.max_claim),
+        )
+        events.slot_started(self._seat.number, os.getpid())
+
+    def work(self) -> None:
+        """Drain; again if what is left can be handed on to nobody."""
+        while (left := self._drain.run()) is not None:
+            if self._hand_on(left):
+                return
+
+    def drop(self, what: str) -> None:
+        """Count a message that is no wake-up of ours."""
+        events.wake_dropped(what)
+        in_transaction(self._engine, lambda connection: counters.add(connection, {CounterName.DROPPED_WAKE_UPS: 1}))
+
+    def _hand_on(self, lane: Lane) -> bool:
+        """Wake the lane, so that the next free slot goes on; False if the broker is away."""
+        target = self._crew.binding.lane_for(lane)
+        try:
+            self._publisher.publish({target: Wakes(1, self._crew.slots + 1)})
+        except Exception as error:  # noqa: BLE001 - whatever it is, this slot can go on by itself
+            events.wake_failed(error)
+            return False
+        return True
+
+    def _claimant(self) -> Claimant:
+        crew = self._crew
+        return Claimant(
+            worker_id=crew.board.worker_id,
+            slot=self._seat.number,
+            binding=crew.binding,
+            starvation=crew.settings.starvation_after,
+            tasks=self._strangers.claimable(),
+        )
+
+
+def _sit_down(board: Board, index: int) -> Seat:
+    while (seat := board.seat_for(index)) is None:
+        time.sleep(_POLL_SECONDS)
+    seat.take(os.getpid())
+    return seat
+
+
+class Patience:
+    """Tells when a draining slot has tried the database for long enough."""
+
+    def __init__(self, board: Board, grace: float) -> None:
+        self._board = board
+        self._grace = grace
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        if not self._board.is_draining:
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since > self._grace

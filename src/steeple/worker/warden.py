@@ -1,0 +1,209 @@
+"""The warden: a thread of the worker's main process that looks after the slots.
+
+It beats the worker's heart, passes on cancellations and deadlines (first the soft signal, then SIGKILL), and settles
+the jobs of a slot that died. It lives outside the slots, so a task that hogs its interpreter cannot fake a death.
+"""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from sqlalchemy import Engine
+
+from steeple.domain.job import Claim
+from steeple.domain.statistics import CounterName
+from steeple.settings import Settings
+from steeple.store import counters, workers
+from steeple.store.engine import DatabaseError, in_transaction
+from steeple.store.workers import NewWorker
+from steeple.submission import new_id
+from steeple.telemetry import events
+from steeple.worker.board import Board, Running, Seat, Stop
+from steeple.worker.interrupts import SOFT_SIGNAL
+from steeple.worker.settling import Death, Policies, settle
+
+_TICK_SECONDS = 0.1
+_WATCH_SECONDS = 0.5
+"""How often running jobs are looked up for cancellations; nothing is looked up while nothing runs."""
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A task was asked to stop, at a moment of the monotonic clock."""
+
+    claim: Claim
+    stop: Stop
+    at: float
+    is_killed: bool = False
+
+
+class Warden(threading.Thread):
+    def __init__(self, engine: Engine, board: Board, worker: NewWorker, settings: Settings, policies: Policies) -> None:
+        super().__init__(name="warden", daemon=True)
+        self._engine = engine
+        self._board = board
+        self._worker = worker
+        self._settings = settings
+        self._policies = policies
+        self._asked: dict[int, _Asked] = {}
+        self._drain_since: float | None = None
+        self._is_drain_told = False
+        self._counts: Counter[CounterName] = Counter()
+        self._counts_lock = threading.Lock()
+        self._is_closing = threading.Event()
+        self._beat_at = monotonic() + settings.heartbeat_interval
+        self._watch_at = 0.0
+
+    def register(self) -> None:
+        """Write the worker's row. Raises what the database does."""
+        in_transaction(self._engine, lambda connection: workers.register(connection, self._worker))
+        self._board.worker_id = self._worker.id
+
+    def drain(self) -> None:
+        """No more claims; running tasks have the shutdown grace. Safe to call from a signal handler."""
+        self._drain_since = self._drain_since or monotonic()
+        self._board.drain()
+
+    def hurry(self) -> None:
+        """End the grace now."""
+        self._drain_since = monotonic() - self._settings.shutdown_grace
+
+    def count(self, name: CounterName) -> None:
+        """Add one to a total; it is written with the next heartbeat."""
+        with self._counts_lock:
+            self._counts[name] += 1
+
+    def close(self) -> None:
+        """After the slots have ended: settle what they left, and end the worker's row."""
+        self._is_closing.set()
+        self.join()
+        self._attempt(self._settle_the_dead)
+        self._attempt(lambda: in_transaction(self._engine, lambda connection: workers.end(connection, self._worker.id)))
+
+    def run(self) -> None:
+        while not self._is_closing.wait(_TICK_SECONDS):
+            self._attempt(self._tick)
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except DatabaseError as error:
+            events.database_failed(error)
+            self._is_closing.wait(_RETRY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - nobody else looks after the slots
+            events.warden_failed(error)
+
+    def _tick(self) -> None:
+        now = monotonic()
+        self._look_at_the_slots(now)
+        self._settle_the_dead()
+        if now >= self._beat_at or (self._board.is_draining and not self._is_drain_told):
+            self._beat(now)
+        if now >= self._watch_at and any(seat.pid and seat.running() for seat in self._board.seats):
+            self._watch(now)
+
+    def _beat(self, now: float) -> None:
+        draining = self._board.is_draining
+        is_alive = in_transaction(
+            self._engine, lambda connection: workers.beat(connection, self._worker.id, draining=draining)
+        )
+        self._beat_at = now + self._settings.heartbeat_interval
+        if draining and not self._is_drain_told:
+            events.worker_draining(self._worker.name)
+        self._is_drain_told = draining
+        self._write_counts()
+        if not is_alive:
+            self._begin_anew(now)
+
+    def _write_counts(self) -> None:
+        with self._counts_lock:
+            counts, self._counts = self._counts, Counter()
+        if counts:
+            in_transaction(self._engine, lambda connection: counters.add(connection, counts))
+
+    def _begin_anew(self, now: float) -> None:
+        """We were taken for dead, and our jobs were taken away: stop them, and be another worker."""
+        events.worker_taken_for_dead(self._worker.name)
+        for seat in self._board.seats:
+            if (running := seat.running()) is not None:
+                self._ask(seat, running, Stop.SHUTDOWN, now)
+        self._worker = replace(self._worker, id=new_id())
+        self.register()
+
+    def _watch(self, now: float) -> None:
+        """Look for running jobs that somebody cancelled."""
+        found = in_transaction(self._engine, lambda connection: workers.watched(connection, self._worker.id))
+        cancelled = {each.claim for each in found if each.is_cancelled}
+        for seat in self._board.seats:
+            running = seat.running()
+            if running is not None and running.claim in cancelled:
+                self._ask(seat, running, Stop.CANCEL, now)
+        self._watch_at = now + _WATCH_SECONDS
+
+    def _look_at_the_slots(self, now: float) -> None:
+        is_grace_over = self._drain_since is not None and now - self._drain_since >= self._settings.shutdown_grace
+        for seat in self._board.seats:
+            running = seat.running() if seat.pid else None
+            if running is None:
+                self._asked.pop(seat.number, None)
+                continue
+            if now >= running.deadline:
+                self._ask(seat, running, Stop.TIMEOUT, now)
+            elif is_grace_over:
+                self._ask(seat, running, Stop.SHUTDOWN, now)
+            self._kill_if_deaf(seat, running, now)
+
+    def _ask(self, seat: Seat, running: Running, stop: Stop, now: float) -> None:
+        """Send the soft signal, once per claim."""
+        asked = self._asked.get(seat.number)
+        if asked is not None and asked.claim == running.claim:
+            return
+        seat.ask_to_stop(running.claim, stop)
+        self._asked[seat.number] = _Asked(running.claim, stop, now)
+        events.stop_asked(running.claim, stop.name.lower())
+        _signal(seat.pid, SOFT_SIGNAL)
+
+    def _kill_if_deaf(self, seat: Seat, running: Running, now: float) -> None:
+        asked = self._asked.get(seat.number)
+        if asked is None or asked.claim != running.claim or now - asked.at < self._settings.kill_after:
+            return
+        if not asked.is_killed:
+            events.slot_killed(seat.number, seat.pid, running.claim, asked.stop.name.lower())
+            self._asked[seat.number] = replace(asked, is_killed=True)
+        _signal(seat.pid, signal.SIGKILL)
+
+    def _settle_the_dead(self) -> None:
+        for seat in self._board.seats:
+            if seat.is_deserted():
+                self._settle(seat)
+
+    def _settle(self, seat: Seat) -> None:
+        running = seat.running()
+        asked = self._asked.get(seat.number)
+        stop = asked.stop if asked is not None and running is not None and asked.claim == running.claim else None
+        if stop is None and not self._board.is_draining:
+            events.slot_died(seat.number, seat.pid, None if running is None else running.claim)
+        _kill_group(seat.pid)
+        settle(self._engine, Death(self._worker.id, seat.number, running, stop), self._policies)
+        self._asked.pop(seat.number, None)
+        seat.clear()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it died just now; the next tick settles that
+        return
+
+
+def _kill_group(pid: int) -> None:
+    """End what the slot's tasks left running. The group cannot be another's while a member of it lives."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # nobody is left in it
+        return
