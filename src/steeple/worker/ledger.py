@@ -42,6 +42,8 @@ class Ledger:
         must_give_up: Callable[[], bool],
     ) -> None:
         self._engine = engine
+        # A statement alone is a transaction of its own: one round trip.
+        self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._claimant = claimant
         self._reporter = reporter
         self._must_give_up = must_give_up
@@ -76,19 +78,36 @@ class Ledger:
                 events.database_failed(error)
 
     def _exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
+        if released or self._reporter.has_reports:
+            exchanged = self._exchange_in_transaction(ended, released, limit)
+        else:
+            with self._alone.connect() as connection:
+                exchanged = self._send(connection, ended, limit)
+        if exchanged.stale:
+            self._tell_stale(exchanged.stale)
+        return exchanged
+
+    def _exchange_in_transaction(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
         with self._engine.begin() as connection:
-            pending = self._write_reports(connection) if self._reporter.has_reports else None
+            pending = self._write_reports(connection)
             if released:
                 transitions.release(connection, released)
-            now = monotonic()
-            exchanged = exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit)
-            if exchanged.stale:
-                counters.add(connection, {CounterName.STALE_FINISHES: len(exchanged.stale)})
-        if pending is not None:
-            self._reporter.settle(pending)
-        for claim in exchanged.stale:
-            events.stale_finish(claim)
+            exchanged = self._send(connection, ended, limit)
+        self._reporter.settle(pending)
         return exchanged
+
+    def _send(self, connection: Connection, ended: Sequence[Ended], limit: int) -> Exchanged:
+        now = monotonic()
+        return exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit)
+
+    def _tell_stale(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            events.stale_finish(claim)
+        try:
+            with self._engine.begin() as connection:
+                counters.add(connection, {CounterName.STALE_FINISHES: len(claims)})
+        except DatabaseError as error:  # a total that is off by some must not undo the exchange
+            events.database_failed(error)
 
     def _write_reports(self, connection: Connection) -> Pending:
         pending = self._reporter.pending()
