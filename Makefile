@@ -1,42 +1,73 @@
 # Everything here needs only Python 3.11 or newer and make. `make` alone lists the targets.
-PYTHON ?= python3
-BIN := .venv/bin
+#
+#   make up ARGS='--port 9000'       any arguments of `steeple up`
+#   make test ARGS='-k cancel'       any arguments of pytest
+#   make setup PYTHON=python3.13     this Python, not the first that is new enough
+#   make setup VENV=.venv-3.13       a virtual environment of another name
+
+PYTHON ?=
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+PYTHONS ?= python3.11 python3.12 python3.13
 .DEFAULT_GOAL := help
+
+# Costs a tenth of a second when there is nothing to do.
+set-up = @for each in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		&& exec "$$each" scripts/set-up $(if $(PYTHON),--this-python) $(VENV) $(1); \
+	done; echo 'Steeple needs Python 3.11 or newer: name one, such as `make $@ PYTHON=python3.13`' >&2; exit 1
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-
-.venv/.runtime: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steeple needs Python 3.11 or newer: make PYTHON=python3.13")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock pip
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[up]'
-	@touch $@
-
-.venv/.development: .venv/.runtime
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[up,examples]' --group dev
-	@touch $@
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .PHONY: setup
-setup: .venv/.runtime ## Make .venv with the `steeple` command and the servers of `steeple up`
+setup: ## Make .venv with the `steeple` command and the servers of `steeple up`
+	$(call set-up,runtime)
 
 .PHONY: up
-up: setup ## Set up, then run everything on this machine
-	@exec $(BIN)/steeple up
+up: setup ## Set up, then run everything on this machine until Ctrl-C
+	@exec $(BIN)/steeple up $(ARGS)
+
+.PHONY: develop
+develop: ## Make .venv with all that the checks and tests need
+	$(call set-up,development)
 
 .PHONY: lint
-lint: .venv/.development ## Style, types and imports
+lint: develop ## Style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: format
+format: develop ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 .PHONY: test
 test: lint ## Every check and test, what CI runs
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-all-pythons
+test-all-pythons: ## The same under each Python that Steeple supports
+	@for each in $(PYTHONS); do \
+		version=$$("$$each" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit; \
+		$(MAKE) test PYTHON="$$each" VENV=".venv-$$version" || exit; \
+	done
 
 .PHONY: lock
-lock: .venv/.development ## Choose the newest allowed versions and write them to requirements.lock
+lock: develop ## Choose the newest allowed versions and write them to requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url \
-		--all-extras --group dev --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+		--all-extras --group dev --group set-up --custom-compile-command 'make lock' \
+		--output-file requirements.lock pyproject.toml
+
+.PHONY: audit
+audit: develop ## Look for known vulnerabilities among the versions in requirements.lock
+	$(BIN)/uv tool run pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+.PHONY: clean
+clean: ## Remove what was made here; the data of `make up`, in .steeple, stays
+	rm -rf .venv .venv-* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,3 @@
-# ruff: noqa: S603, S607 - the engine is the one in PATH
 """The container engine that is there: a Docker daemon that answers, else podman as root."""
 
 import os

@@ -1,4 +1,3 @@
-# ruff: noqa: S603 - debootstrap and tar are those in PATH
 """Builds the image, and looks at what is in it."""
 
 import contextlib

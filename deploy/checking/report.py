@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - it is what this script prints
 """What check-image says: one line for each thing that holds, an exception for the first that does not."""
 
 

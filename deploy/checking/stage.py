@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
+
 from checking.engine import Engine
 from checking.image import IMAGE, ROOT
 from checking.report import Failed, passed
