@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from steeple.backend import Backend, Caller
+from steeple.catalogue import RegisteredTask
 from steeple.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, Idempotency, NewJob
 from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
-from steeple.errors import TaskDefinitionError, UnknownTask
+from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
 from steeple.settings import Settings
-from steeple.submission import new_job, read_options, request_hash
+from steeple.submission import PythonOptions, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
 
 P = ParamSpec("P")
@@ -57,10 +58,14 @@ class Steeple:
         The function's parameters are its arguments, by their type hints; one annotated ``Context`` is supplied by the
         worker. Raises ``TaskDefinitionError`` for a function, a name or an option that cannot be.
         """
+        if not isinstance(name, str):
+            raise TaskDefinitionError('a task has a name: write @app.task("reports.render") above its function')
+        if priority not in tuple(Priority):
+            raise TaskDefinitionError(f"{name}: priority is one of {', '.join(Priority)}, not {priority!r}")
         try:
-            defaults = TaskDefaults(queue, Priority(priority), retry or Retry(), timeout)
-        except ValueError:
-            raise TaskDefinitionError(f"{name}: priority is one of {', '.join(Priority)}, not {priority!r}") from None
+            defaults = TaskDefaults(queue, Priority(priority), Retry() if retry is None else retry, timeout)
+        except ValueError as error:
+            raise TaskDefinitionError(f"{name}: {error}") from None
 
         def register(function: Callable[P, R]) -> Submittable[P, R]:
             if name in self._tasks:
@@ -76,10 +81,13 @@ class Steeple:
         task: str,
         args: Mapping[str, Any] | None = None,
         *,
-        connection: Connection | Session | None = None,
+        connection: Caller | None = None,
         **options: Any,
     ) -> Handle:
-        """Submit a job by its task's name. With ``connection`` it joins that transaction, and exists once it commits.
+        """Submit a job by its task's name.
+
+        With ``connection``, a SQLAlchemy connection or session of the same database, the job joins its transaction:
+        it exists once that commits, and rolled back it never was. A refusal leaves the transaction usable.
 
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
@@ -88,18 +96,27 @@ class Steeple:
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
         """
-        return self.submit_batch(task, [args or {}], connection=connection, **options)[0]
+        chosen, found = read_options(options), self._find(task)
+        job = self._new_job(found, {} if args is None else args, chosen)
+        return Handle(self._backend.store([job], connection)[0], self._backend)
 
     def submit_batch(
         self,
         task: str,
         args: Iterable[Mapping[str, Any]],
         *,
-        connection: Connection | Session | None = None,
+        connection: Caller | None = None,
         **options: Any,
     ) -> list[Handle]:
-        """Submit a job for each of ``args``, all or none of them; otherwise as ``submit``."""
-        jobs = self._new_jobs(task, args, options)
+        """Submit a job for each of ``args``, all or none of them; otherwise as ``submit``.
+
+        What is wrong with the arguments of the third job is at ``/args/2/…``. An idempotency key is one job's, so there
+        can be none here.
+        """
+        chosen, found = read_options(options), self._find(task)
+        if chosen.idempotency_key is not None:
+            raise InvalidJob([FieldError("/idempotency_key", "is for a single job, not for a batch")])
+        jobs = [self._new_job(found, each, chosen, place) for place, each in enumerate(args)]
         return [Handle(job_id, self._backend) for job_id in self._backend.store(jobs, connection)]
 
     async def submit_async(
@@ -114,7 +131,7 @@ class Steeple:
         if connection is None:
             return await asyncio.to_thread(self.submit, task, args, **options)
 
-        def join(caller: Caller) -> Handle:
+        def join(caller: Connection | Session) -> Handle:
             return self.submit(task, args, connection=caller, **options)
 
         return await connection.run_sync(join)
@@ -127,20 +144,33 @@ class Steeple:
         """Let go of the connections; the next submit opens them again."""
         self._backend.close()
 
-    def _new_jobs(self, name: str, args: Iterable[Mapping[str, Any]], options: Mapping[str, Any]) -> list[NewJob]:
-        chosen = read_options(options)
+    def _find(self, name: str) -> "Submittable[Any, Any] | RegisteredTask":
         found = self._tasks.get(name) or self._backend.registered(name)
         if found is None:
             raise UnknownTask(name, tuple(self._tasks))
-        record, limit = found.record, self._backend.settings.max_args_bytes
-        jobs = [new_job(record, found.encode(each), chosen, limit=limit) for each in args]
-        if chosen.idempotency_key is None:
-            return jobs
-        return [replace(job, idempotency=_idempotency(job, chosen.idempotency_key)) for job in jobs]
+        return found
+
+    def _new_job(
+        self,
+        task: "Submittable[Any, Any] | RegisteredTask",
+        args: Mapping[str, Any],
+        options: PythonOptions,
+        place: int | None = None,
+    ) -> NewJob:
+        """``place``: that of the job in its batch."""
+        try:
+            encoded = task.encode(args)
+        except InvalidArguments as error:
+            raise error if place is None else _in_batch(error, place) from None
+        job = new_job(task.record, encoded, options, limit=self._backend.settings.max_args_bytes)
+        if options.idempotency_key is None:
+            return job
+        return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, request_hash(job)))
 
 
-def _idempotency(job: NewJob, key: str) -> Idempotency:
-    return Idempotency(IDEMPOTENCY_OWNER, key, request_hash(job))
+def _in_batch(error: InvalidArguments, place: int) -> InvalidArguments:
+    faults = [FieldError(f"/args/{place}" + each.pointer.removeprefix("/args"), each.detail) for each in error.errors]
+    return InvalidArguments(error.task, faults)
 
 
 class Submittable(Task[P, R], Generic[P, R]):

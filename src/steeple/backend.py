@@ -1,14 +1,15 @@
 """What an app submits to: the database, the wake-ups after a commit, and the tasks that workers have registered."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from steeple.broker.wake import Waker
 from steeple.catalogue import RegisteredTask
@@ -26,7 +27,8 @@ from steeple.store.workers import live_workers
 
 T = TypeVar("T")
 
-Caller = Connection | Session
+Caller = Connection | Session | scoped_session[Any]
+"""Who may have a job join its transaction."""
 
 _LOOK_AGAIN_SECONDS = 1.0
 """How old the known workers and tasks may be."""
@@ -38,6 +40,7 @@ class Backend:
     def __init__(self, settings: Settings | None) -> None:
         self._given = settings
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._engine: Engine | None = None
         self._waker: Waker | None = None
         self._fleet = _Remembered(self._read_fleet)
@@ -53,11 +56,12 @@ class Backend:
             ids = in_transaction(self._open(), lambda connection: _insert(connection, jobs))
             self._wake(jobs)
             return ids
-        connection = caller if isinstance(caller, Connection) else caller.connection()
+        owner = caller() if isinstance(caller, scoped_session) else caller
+        connection = _connection_of(owner)
         with connection.begin_nested():
             ids = _insert(connection, jobs)
-        if isinstance(caller, Session):
-            event.listen(caller, "after_commit", lambda _: self._wake(jobs), once=True)
+        if isinstance(owner, Session):
+            self._wake_after_commit(owner, jobs)
         return ids
 
     def read(self, job_id: UUID) -> JobView:
@@ -84,9 +88,32 @@ class Backend:
 
     def _open(self) -> Engine:
         with self._lock:
+            self._leave_the_parents()
             if self._engine is None:
                 self._engine = create_engine(self.settings)
             return self._engine
+
+    def _leave_the_parents(self) -> None:
+        """After a fork: what was open is the parent's, and closing it here would close it there."""
+        if self._process != os.getpid():
+            self._process, self._waker = os.getpid(), None
+            if self._engine is not None:
+                self._engine.dispose(close=False)
+
+    def _wake_after_commit(self, session: Session, jobs: Sequence[NewJob]) -> None:
+        if self not in session.info:
+            session.info[self] = []
+            event.listen(session, "after_commit", self._on_commit)
+            event.listen(session, "after_transaction_end", self._on_transaction_end)
+        session.info[self].extend(jobs)
+
+    def _on_commit(self, session: Session) -> None:
+        if not session.in_nested_transaction():  # the end of a savepoint is told as a commit too
+            self._wake(session.info[self])
+
+    def _on_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is None:
+            session.info[self].clear()
 
     def _wake(self, jobs: Sequence[NewJob]) -> None:
         """Wake the lanes of jobs that are due at once; later ones are the scheduler's. No broker set: all are."""
@@ -97,6 +124,7 @@ class Backend:
                 due[lane] = due.get(lane, 0) + 1
         if due and self.settings.broker_url is not None:
             with self._lock:
+                self._leave_the_parents()
                 if self._waker is None:
                     self._waker = Waker(self.settings, self._fleet.get)
                 waker = self._waker
@@ -110,6 +138,15 @@ class Backend:
     def _read_registered(self) -> Mapping[str, RegisteredTask]:
         records = in_transaction(self._open(), all_tasks)
         return {record.name: RegisteredTask(record) for record in records}
+
+
+def _connection_of(caller: Connection | Session) -> Connection:
+    match caller:
+        case Connection():
+            return caller
+        case Session():
+            return caller.connection()
+    raise TypeError(f"connection is a Connection or Session of SQLAlchemy's, not {caller!r}; asyncio: submit_async")
 
 
 def _insert(connection: Connection, jobs: Sequence[NewJob]) -> list[UUID]:

@@ -1,8 +1,7 @@
 """From a request for a job to the row that will be stored: options checked, defaults filled in. No I/O."""
 
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated, Any, Self
@@ -14,16 +13,17 @@ from uuid_utils.compat import uuid7
 from steeple.domain.job import Idempotency, NewJob
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
-from steeple.errors import FieldError, InvalidJob, TooLarge
+from steeple.errors import InvalidJob, TooLarge
+from steeple.faults import UNSTORABLE, field_errors, is_storable
 from steeple.store.tasks import TaskRecord
 
-_TEN_YEARS = 3650 * 86400.0
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+LONGEST_SECONDS = 3650 * 86400.0
+"""Ten years: the longest delay and time-out."""
 
 
 def _storable(text: str) -> str:
-    if _UNSTORABLE.search(text):
-        raise ValueError("holds a NUL or half a surrogate pair, which cannot be stored")
+    if not is_storable(text):
+        raise ValueError(UNSTORABLE)
     return text
 
 
@@ -49,9 +49,9 @@ class JobOptions(BaseModel):
     queue: QueueName | None = None
     priority: Priority | None = None
     run_at: AwareDatetime | None = None
-    delay: Annotated[float, Field(ge=0, le=_TEN_YEARS)] | None = None
+    delay: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] | None = None
     expires_at: AwareDatetime | None = None
-    timeout: Annotated[float, Field(gt=0, le=_TEN_YEARS)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = []
@@ -115,26 +115,3 @@ def request_hash(job: NewJob) -> bytes:
 def new_id() -> UUID:
     """A UUIDv7: its order is that of creation."""
     return uuid7()
-
-
-def field_errors(error: ValidationError, data: object, at: str = "") -> list[FieldError]:
-    """Pydantic's faults as JSON Pointers into ``data``, which stands at the pointer ``at``."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return [FieldError(at + pointer(fault["loc"], data), _plain(fault["msg"])) for fault in faults]
-
-
-def pointer(location: Sequence[int | str], data: object) -> str:
-    """An RFC 6901 pointer. Of a union Pydantic also names the member that was tried, which is no place in the data."""
-    found = ""
-    for step in location:
-        is_index = isinstance(step, int) and isinstance(data, list | tuple) and step < len(data)
-        is_member = isinstance(data, Mapping)
-        if not (is_index or is_member):
-            break
-        found += "/" + str(step).replace("~", "~0").replace("/", "~1")
-        data = data[step] if is_index else data.get(step)  # type: ignore[attr-defined, index]
-    return found
-
-
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")

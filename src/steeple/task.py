@@ -6,18 +6,34 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Generic, NotRequired, ParamSpec, Required, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    NotRequired,
+    ParamSpec,
+    Required,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import ConfigDict, Field, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaSerializer
+from pydantic_core.core_schema import CoreConfig
 from typing_extensions import TypedDict
 
 from steeple.context import Context
 from steeple.domain.priority import Priority, is_queue_name
 from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, TaskDefinitionError
-from steeple.store.encoding import is_storable_json
+from steeple.faults import field_errors, text_faults, token, value_faults
+from steeple.store.encoding import dump
 from steeple.store.tasks import TaskRecord
-from steeple.submission import field_errors
+from steeple.submission import LONGEST_SECONDS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,14 +44,31 @@ _REFUSED = {
     inspect.Parameter.POSITIONAL_ONLY: "is positional-only, and arguments of a job go by name",
     inspect.Parameter.VAR_POSITIONAL: "takes any number of positions, and arguments of a job go by name",
 }
+_BY_POSITION = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+_AROUND_CONTEXT = (Union, UnionType, Annotated)
+
+_CONFIG = ConfigDict(allow_inf_nan=False, val_json_bytes="base64", ser_json_bytes="base64", title="Arguments")
+_WRITING = CoreConfig(ser_json_bytes="base64", ser_json_inf_nan="constants")
+"""Infinities stay what they are, not null, so that they are found and refused."""
 
 
 @dataclass(frozen=True)
 class TaskDefaults:
+    """What a job gets where its submitter says nothing; ``timeout`` is in seconds. Raises ``ValueError``."""
+
     queue: str
     priority: Priority
     retry: Retry
     timeout: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.queue, str) and is_queue_name(self.queue)):
+            raise ValueError(f"{self.queue!r} is not a queue's name")
+        if not isinstance(self.retry, Retry):
+            raise ValueError(f"retry is a steeple.Retry, not {self.retry!r}")
+        is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
+        if not (is_number and 0 < self.timeout <= LONGEST_SECONDS):
+            raise ValueError(f"timeout is a number of seconds over 0, ten years at the most, not {self.timeout!r}")
 
 
 class Task(Generic[P, R]):
@@ -44,10 +77,8 @@ class Task(Generic[P, R]):
     def __init__(self, function: Callable[P, R], name: str, defaults: TaskDefaults) -> None:
         if not re.fullmatch(TASK_NAME_PATTERN, name):
             raise TaskDefinitionError(f"{name!r} is not a task's name: letters, digits and . _ : -, 200 at the most")
-        if not is_queue_name(defaults.queue):
-            raise TaskDefinitionError(f"{name}: {defaults.queue!r} is not a queue's name")
-        if not 0 < defaults.timeout < float("inf"):
-            raise TaskDefinitionError(f"{name}: timeout is a number of seconds over 0, not {defaults.timeout!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TaskDefinitionError(f"{name}: a generator runs only when it is looped over: return a value instead")
         self.function = function
         self.name = name
         self.defaults = defaults
@@ -70,7 +101,7 @@ class Task(Generic[P, R]):
 
     def check(self, args: str) -> None:
         """Check JSON text against the hints. Raises ``InvalidArguments``."""
-        self._signature.decode(args)
+        self._signature.check(args)
 
     def decode(self, args: str, context: Context) -> dict[str, Any]:
         """What to call the function with: JSON text as the hinted types, and the context where it is wanted."""
@@ -102,50 +133,69 @@ class _Signature:
         parameters, hints = _parameters(function, task)
         self.context_name = _context_name(parameters, hints, task)
         fields = {name: each for name, each in parameters.items() if name != self.context_name}
-        self._bindable = inspect.Signature(list(fields.values()))
-        self._adapter = _adapter(fields, hints, task)
-        self.schema = self._adapter.json_schema(mode="validation", by_alias=True)
+        self._positional = tuple(name for name, each in fields.items() if each.kind in _BY_POSITION)
+        self._adapter, self.schema = _adapter(fields, hints, task)
+        self._serializer = SchemaSerializer(self._adapter.core_schema, _WRITING)
 
     def bind(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            bound = self._bindable.bind(*args, **keywords).arguments
-        except TypeError as error:
-            self.encode(keywords)  # names each fault, where all went by name
-            raise InvalidArguments(self._task, [_fault(str(error))]) from None
-        for name, parameter in self._bindable.parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                bound.update(bound.pop(name, {}))
-        return bound
+        """By name. What is missing or too much among the names is for ``encode`` to tell."""
+        if len(args) > len(self._positional):
+            fault = FieldError("/args", f"{len(args)} given by position, where {len(self._positional)} can be")
+            raise InvalidArguments(self._task, [fault])
+        found = dict(zip(self._positional, args, strict=False))
+        twice = [FieldError("/args" + token(name), "given by position and by name") for name in found.keys() & keywords]
+        if twice:
+            raise InvalidArguments(self._task, twice)
+        return found | dict(keywords)
 
     def encode(self, arguments: Mapping[str, Any]) -> str:
         try:
-            value = self._adapter.validate_python(dict(arguments))
-            text = self._adapter.dump_json(value, by_alias=True, round_trip=True, warnings="error").decode()
+            value = self._adapter.validate_python(arguments)
         except ValidationError as error:
             raise InvalidArguments(self._task, field_errors(error, arguments, "/args")) from None
-        except ValueError as error:  # pydantic_core's PydanticSerializationError among them
-            raise InvalidArguments(self._task, [_fault(f"not JSON: {error}")]) from None
-        if not is_storable_json(text):
-            raise InvalidArguments(self._task, [_fault("holds a NUL or half a surrogate pair, which cannot be stored")])
+        plain = self._plain(value)
+        if faults := value_faults(plain, "/args"):
+            raise InvalidArguments(self._task, faults)
+        text = dump(plain)
+        self.check(text)
         return text
+
+    def _plain(self, value: object) -> object:
+        """What JSON can write, of checked arguments."""
+        try:
+            return self._serializer.to_python(value, mode="json", by_alias=True, round_trip=True, warnings="error")
+        except ValueError as error:  # pydantic_core's PydanticSerializationError among them
+            faults = value_faults(value, "/args") or [FieldError("/args", f"not JSON: {error}")]
+            raise InvalidArguments(self._task, faults) from None
+
+    def check(self, args: str) -> None:
+        faults = text_faults(args, "/args")
+        if not faults and self.context_name in self.decode(args):
+            faults = [FieldError("/args" + token(self.context_name), "is supplied by the worker")]
+        if faults:
+            raise InvalidArguments(self._task, faults)
 
     def decode(self, args: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = self._adapter.validate_json(args)
         except ValidationError as error:
-            raise InvalidArguments(self._task, field_errors(error, json.loads(args), "/args")) from None
+            raise InvalidArguments(self._task, field_errors(error, _document(args), "/args")) from None
         return found
 
 
-def _fault(detail: str) -> FieldError:
-    return FieldError("/args", detail)
+def _document(text: str) -> object:
+    """None for what Pydantic has found not to be JSON: there is no place in it to point at."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parameters(function: Callable[..., Any], task: str) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
     try:
         parameters = dict(inspect.signature(function).parameters)
         hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, ValueError) as error:
+    except (AttributeError, NameError, TypeError, ValueError) as error:
         raise TaskDefinitionError(f"{task}: its type hints cannot be read: {error}") from error
     for name, parameter in parameters.items():
         if parameter.kind in _REFUSED:
@@ -154,24 +204,31 @@ def _parameters(function: Callable[..., Any], task: str) -> tuple[dict[str, insp
 
 
 def _context_name(parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], task: str) -> str | None:
-    names = [name for name in parameters if hints.get(name) is Context or Context in get_args(hints.get(name))]
+    names = [name for name in parameters if _is_context(hints.get(name))]
     if len(names) > 1:
         raise TaskDefinitionError(f"{task}: {' and '.join(names)} are both annotated Context; one is enough")
+    if names and parameters[names[0]].kind is inspect.Parameter.VAR_KEYWORD:
+        raise TaskDefinitionError(f"{task}: the context is one parameter, not all of **{names[0]}")
     return names[0] if names else None
 
 
-def _adapter(fields: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], task: str) -> TypeAdapter[Any]:
-    takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in fields.values())
-    members = {
-        name: _member(hints.get(name, Any), parameter)
-        for name, parameter in fields.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    }
-    arguments = TypedDict("Arguments", members)  # type: ignore[misc]
-    config = ConfigDict(extra="allow" if takes_any else "forbid", allow_inf_nan=False, title="Arguments")
-    arguments.__pydantic_config__ = config  # type: ignore[attr-defined]
+def _is_context(hint: Any) -> bool:
+    """Also ``Context | None`` and ``Annotated[Context, …]``."""
+    return hint is Context or (get_origin(hint) in _AROUND_CONTEXT and Context in get_args(hint))
+
+
+def _adapter(
+    fields: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], task: str
+) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    """The arguments as a type, and its JSON Schema."""
+    rest = [name for name, parameter in fields.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+    members = {name: _member(hints.get(name, Any), each) for name, each in fields.items() if name not in rest}
+    extra_items = {"extra_items": hints.get(rest[0], Any)} if rest else {}
+    arguments = TypedDict("Arguments", members, **extra_items)  # type: ignore[misc]
+    arguments.__pydantic_config__ = _CONFIG if rest else {**_CONFIG, "extra": "forbid"}  # type: ignore[attr-defined]
     try:
-        return TypeAdapter(arguments)
+        adapter = TypeAdapter[Any](arguments)
+        return adapter, adapter.json_schema(mode="validation", by_alias=True)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise TaskDefinitionError(f"{task}: {str(error).splitlines()[0]}") from error
 
