@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from steeple.errors import ConfigurationError
@@ -21,6 +22,11 @@ DatabaseError = DBAPIError
 
 _SAFE_TO_REPEAT = frozenset({"40P01", "40001", "57P01", "57P02", "57P03", "53300", "55P03"})
 """Deadlock, serialisation failure, server going down or starting, no connection left, lock time-out."""
+
+_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
+
+_NOT_YET = frozenset({"25006", "42P01", "42703"})
+"""A standby that has not been promoted, no such table or column: the schema is not at head."""
 
 _SESSION = {
     "statement_timeout": "30s",
@@ -95,10 +101,26 @@ def is_repeatable(error: DBAPIError) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _SAFE_TO_REPEAT
 
 
+def is_away(error: DBAPIError) -> bool:
+    """True if the server cannot be reached, or is starting, stopping or full: it says nothing about the statement."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return state in _UNAVAILABLE or state.startswith("08")
+
+
 def is_data_error(error: DBAPIError) -> bool:
     """True if PostgreSQL, or psycopg before it, refused a value: the same again would be refused again."""
     state = getattr(error.orig, "sqlstate", None) or ""
     return isinstance(error, DataError | IntegrityError) or state[:2] in {"22", "23", "54"}
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """True if the database cannot be reached, took too long or lacks the schema: later it may do what was asked."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, PoolTimeout)
+    is_for_now = is_away(error) or is_repeatable(error) or isinstance(error, OperationalError)
+    return is_for_now or getattr(error.orig, "sqlstate", None) in _NOT_YET
 
 
 def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: int = 3) -> T:

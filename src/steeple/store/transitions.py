@@ -24,7 +24,8 @@ WHERE id = :id AND state IN ('PENDING', 'RUNNING')
 RETURNING id
 """)
 
-# Starts a finished job anew, with all its attempts; a success is put down as a past attempt first.
+# Starts a finished job anew, with all its attempts; a success is put down as a past attempt first. Where the roll-up
+# counted it among the finished that are there, it no longer is.
 _RETRY = text("""
 WITH ended AS MATERIALIZED (
     SELECT * FROM jobs WHERE id = :id AND state IN ('SUCCESS', 'FAILED', 'CANCELLED') FOR UPDATE
@@ -32,6 +33,13 @@ WITH ended AS MATERIALIZED (
 kept AS (
     INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at)
     SELECT id, fence, attempt, state, worker_id, started_at, finished_at FROM ended WHERE state = 'SUCCESS'
+),
+uncounted AS (
+    UPDATE finished_minutes AS counted SET jobs = counted.jobs - 1
+    FROM ended, watermarks
+    WHERE watermarks.name = 'finished_minutes' AND ended.finished_at <= watermarks.at
+      AND counted.minute = date_trunc('minute', ended.finished_at, 'UTC')
+      AND counted.queue = ended.queue AND counted.task = ended.task AND counted.state = ended.state
 )
 UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
@@ -52,7 +60,7 @@ held AS MATERIALIZED (
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 )
 UPDATE jobs SET
-    state = CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END,
+    state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
     finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE now() END,
     fence = jobs.fence + 1, attempt = attempt - 1,
     run_at = CASE WHEN CAST(:delay AS float8) > 0 THEN now() + CAST(:delay AS float8) * interval '1 s' ELSE run_at END,

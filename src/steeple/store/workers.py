@@ -40,10 +40,11 @@ RETURNING name
 
 # Running jobs whose worker lives no longer, or never did.
 _ORPHANS = text("""
-SELECT jobs.id, jobs.fence FROM jobs
-WHERE state = 'RUNNING'
-  AND NOT EXISTS (SELECT FROM workers WHERE workers.id = jobs.worker_id AND workers.ended_at IS NULL)
-ORDER BY jobs.id LIMIT :limit
+SELECT jobs.id, jobs.fence, workers.name,
+       CAST(EXTRACT(epoch FROM workers.ended_at - workers.heartbeat_at) AS float8) AS silence
+FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
+WHERE state = 'RUNNING' AND (workers.id IS NULL OR workers.ended_at IS NOT NULL)
+ORDER BY jobs.worker_id, jobs.id LIMIT :limit
 """)
 
 _LIVE = text("""
@@ -107,6 +108,18 @@ class WorkerRow:
 
 
 @dataclass(frozen=True)
+class Orphan:
+    """A claim whose worker is gone. ``silence``: seconds from its last heartbeat to its end.
+
+    ``worker`` and ``silence`` are None if the worker's row is gone too.
+    """
+
+    claim: Claim
+    worker: str | None
+    silence: float | None
+
+
+@dataclass(frozen=True)
 class Watched:
     claim: Claim
     slot: int
@@ -150,9 +163,10 @@ def bury(connection: Connection, dead_after: float, *, now: datetime | None = No
     return tuple(connection.execute(_BURY, {"dead_after": dead_after, "now": now}).scalars())
 
 
-def orphans(connection: Connection, *, limit: int = 1000) -> tuple[Claim, ...]:
-    """Running jobs that no live worker holds."""
-    return tuple(Claim(row.id, row.fence) for row in connection.execute(_ORPHANS, {"limit": limit}))
+def orphans(connection: Connection, *, limit: int = 1000) -> tuple[Orphan, ...]:
+    """Running jobs that no live worker holds, worker by worker."""
+    rows = connection.execute(_ORPHANS, {"limit": limit})
+    return tuple(Orphan(Claim(row.id, row.fence), row.name, row.silence) for row in rows)
 
 
 def live_workers(connection: Connection, dead_after: float) -> list[WorkerRow]:

@@ -97,3 +97,38 @@ def _of(claim: Claim | None) -> dict[str, object]:
 
 def _first_line(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
+def scheduler_started() -> None:
+    _log.info("scheduler_started")
+
+
+def scheduler_stopped() -> None:
+    _log.info("scheduler_stopped")
+
+
+def trouble_began(with_what: str, error: BaseException) -> None:
+    """Something does not work; it is tried again and again, and not mentioned again until it is over."""
+    is_away = with_what in {"broker", "database"}
+    _log.error("trouble_began", with_what=with_what, error=_first_line(error), exc_info=None if is_away else error)
+
+
+def trouble_over(with_what: str) -> None:
+    _log.info("trouble_over", with_what=with_what)
+
+
+def worker_buried(name: str, silence: float) -> None:
+    """No heartbeat for too long: its jobs are rescued, and it may claim no more."""
+    _log.error("worker_buried", worker=name, silent_for=silence)
+
+
+def jobs_rescued(jobs: int, message: str) -> None:
+    _log.warning("jobs_rescued", jobs=jobs, why=message)
+
+
+def jobs_expired(jobs: int) -> None:
+    _log.info("jobs_expired", jobs=jobs)
+
+
+def jobs_pruned(jobs: int) -> None:
+    _log.debug("jobs_pruned", jobs=jobs)

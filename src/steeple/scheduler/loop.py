@@ -1,0 +1,157 @@
+"""One loop, many ticks. A tick does one round and says when it wants the next; pauses, jitter, faults and stopping are
+the loop's."""
+
+import heapq
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from time import monotonic
+
+from steeple.app import Steeple
+from steeple.scheduler.expire import expire
+from steeple.scheduler.prune import Prune
+from steeple.scheduler.rescue import Rescue
+from steeple.scheduler.rollup import roll_up
+from steeple.scheduler.troubles import Troubles
+from steeple.scheduler.wake_due import WakeDue
+from steeple.settings import Settings
+from steeple.store import tasks
+from steeple.store.engine import DatabaseError, create_engine, database_url, in_transaction, is_away
+from steeple.store.migrate import upgrade
+from steeple.telemetry import events, logs
+
+_AWAY_SECONDS = 1.0
+"""Between attempts while the database is away."""
+
+_FIRST_BACKOFF_SECONDS = 0.5
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+_JITTERED_FROM_SECONDS = 1.0
+_JITTER = 0.1
+"""Pauses of a second and more are shortened by up to this share, so that schedulers that began together part."""
+
+_LAST_WORD_SECONDS = 2.0
+"""How long a stop waits for a wake-up that is on its way to a broker that does not answer."""
+
+_DATABASE = "database"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """``run`` does one round and gives the seconds until it wants the next, 0 for at once."""
+
+    name: str
+    run: Callable[[], float]
+
+
+class Loop:
+    """Runs ticks by turns in the calling thread, until ``stop`` is set."""
+
+    def __init__(self, ticks: Sequence[Tick], stop: threading.Event, troubles: Troubles) -> None:
+        self._ticks = ticks
+        self._stop = stop
+        self._troubles = troubles
+        self._failures = [0] * len(ticks)
+
+    def run(self) -> None:
+        """The one due first goes first, so a tick that always has more to do does not keep the others from theirs."""
+        agenda = [(monotonic(), place) for place in range(len(self._ticks))]
+        while True:
+            due, place = agenda[0]
+            if self._stop.wait(max(0.0, due - monotonic())):
+                return
+            pause = self._round(place)
+            heapq.heapreplace(agenda, (monotonic() + pause, place))
+
+    def _round(self, place: int) -> float:
+        """One round of a tick; the seconds until its next."""
+        tick = self._ticks[place]
+        try:
+            pause = tick.run()
+        except Exception as error:  # noqa: BLE001 - whatever one tick meets, it tries again and the others go on
+            return self._pause_after(place, error)
+        self._failures[place] = 0
+        self._troubles.over(_DATABASE)
+        self._troubles.over(tick.name)
+        return _jittered(pause)
+
+    def _pause_after(self, place: int, error: Exception) -> float:
+        if isinstance(error, DatabaseError) and is_away(error):
+            self._troubles.began(_DATABASE, error)
+            return _AWAY_SECONDS
+        self._troubles.began(self._ticks[place].name, error)
+        self._failures[place] += 1
+        doublings = min(self._failures[place] - 1, 10)
+        longest = min(_LONGEST_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2.0**doublings)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - no secret
+
+
+def run(settings: Settings, app: Steeple | None) -> None:
+    """Be a scheduler until SIGTERM or SIGINT. Any number may run at once; none of them leads.
+
+    Raises what is wrong if the database cannot be reached at the start; once running, waits until it is back.
+    """
+    logs.configure(settings, "scheduler")
+    stop = threading.Event()
+    with _set_by_signals(stop):
+        if settings.auto_upgrade:
+            upgrade(database_url(settings).render_as_string(hide_password=False))
+        schedule(settings, app, stop)
+
+
+def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> None:
+    """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else."""
+    engine = create_engine(settings, size=2)
+    # Most rounds are one statement: without BEGIN and COMMIT around it, an idle scheduler costs a third.
+    single = engine.execution_options(isolation_level="AUTOCOMMIT")
+    troubles = Troubles()
+    wake_due = WakeDue(single, settings, troubles)
+    ticks = (
+        Tick("rescue", Rescue(engine, single, settings)),
+        Tick("expire", lambda: expire(single)),
+        Tick("roll_up", lambda: roll_up(engine, single)),
+        Tick("prune", Prune(single, settings)),
+    )
+    waking = threading.Thread(
+        target=Loop([Tick("wake_due", wake_due)], stop, troubles).run, name="wake_due", daemon=True
+    )
+    try:
+        if app is not None:
+            records = [task.record for task in app.tasks.values()]
+            in_transaction(engine, lambda connection: tasks.register(connection, records))
+        events.scheduler_started()
+        waking.start()
+        Loop(ticks, stop, troubles).run()
+        waking.join(_LAST_WORD_SECONDS)
+    finally:
+        engine.dispose()
+    events.scheduler_stopped()
+
+
+@contextmanager
+def _set_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop``, by way of a thread: a handler may interrupt the wait whose lock it needs."""
+    asked: SimpleQueue[bool] = SimpleQueue()
+
+    def pass_on() -> None:
+        if asked.get():
+            stop.set()
+
+    former = {each: signal.signal(each, lambda *_: asked.put(True)) for each in (signal.SIGTERM, signal.SIGINT)}
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        asked.put(False)
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+
+def _jittered(pause: float) -> float:
+    if pause < _JITTERED_FROM_SECONDS:
+        return pause
+    return pause * random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret

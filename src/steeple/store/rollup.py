@@ -1,0 +1,197 @@
+"""Counts finished jobs per minute and in total, each once, so that nobody has to count the jobs themselves again."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from steeple.domain.histogram import BOUNDS, Histogram, in_bucket
+from steeple.domain.states import State
+from steeple.store.exchange import LATEST_FINISH
+
+LAG = LATEST_FINISH + 2.0
+"""Seconds that the roll-up stays behind: how late a finish may become visible without any transaction being open."""
+
+PATIENCE = 90.0
+"""A transaction open for longer (seconds) cannot be one that finishes jobs: time-outs end those well before."""
+
+_SLICE = 20_000
+
+_BEGIN = text("INSERT INTO watermarks (name, at) VALUES ('finished_minutes', 'epoch') ON CONFLICT DO NOTHING")
+
+# True if a finished job is waiting to be counted.
+_ANY = text("""
+SELECT EXISTS (
+    SELECT FROM jobs
+    WHERE finished_at > COALESCE((SELECT at FROM watermarks WHERE name = 'finished_minutes'), 'epoch')
+      AND finished_at <= now() - CAST(:lag AS float8) * interval '1 s'
+)
+""")
+
+# One roll-up at a time, whoever runs it.
+_LOCK = text("SELECT at FROM watermarks WHERE name = 'finished_minutes' FOR UPDATE SKIP LOCKED")
+
+# Up to when all finishes are visible to the next statement: a transaction that is still open may hold earlier ones.
+_HORIZON = text("""
+WITH clock AS (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
+SELECT LEAST(
+    max(clock.now) - CAST(:lag AS float8) * interval '1 s',
+    min(xact_start) - CAST(:latest_finish AS float8) * interval '1 s'
+)
+FROM clock LEFT JOIN pg_stat_activity
+  ON datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+ AND xact_start > clock_timestamp() - CAST(:patience AS float8) * interval '1 s'
+""")
+
+# Where to stop so that about :slice jobs are counted; those that finished at the very same time stay together.
+_SLICE_END = text("""
+SELECT COALESCE(
+    (SELECT finished_at FROM jobs WHERE finished_at > :after AND finished_at <= :horizon
+     ORDER BY finished_at OFFSET :slice LIMIT 1),
+    :horizon)
+""")
+
+# Jobs by minute and the rest, their durations by bucket. One that ended before it started, the first time or again,
+# has neither run nor wait.
+_COUNT = text("""
+SELECT minute, queue, task, state, run_bucket, wait_bucket, count(*) AS jobs,
+       COALESCE(sum(run), 0) AS run_seconds, COALESCE(sum(wait), 0) AS wait_seconds
+FROM (
+    SELECT date_trunc('minute', finished_at, 'UTC') AS minute, queue, task, state, run, wait,
+           width_bucket(run, CAST(:bounds AS float8[])) AS run_bucket,
+           width_bucket(wait, CAST(:bounds AS float8[])) AS wait_bucket
+    FROM jobs LEFT JOIN LATERAL (
+        SELECT CAST(EXTRACT(epoch FROM finished_at - started_at) AS float8) AS run,
+               CAST(EXTRACT(epoch FROM started_at - run_at) AS float8) AS wait
+        WHERE started_at >= run_at
+    ) AS duration ON true
+    WHERE finished_at > :after AND finished_at <= :until
+) AS finished
+GROUP BY minute, queue, task, state, run_bucket, wait_bucket
+""")
+
+# Adds to minutes and to totals, in one order whoever does it.
+_ADD = text("""
+WITH added AS MATERIALIZED (
+    SELECT minute, queue, task, CAST(state AS job_state) AS state, jobs, run_seconds, wait_seconds,
+           CAST(run_buckets AS bigint[]) AS run_buckets, CAST(wait_buckets AS bigint[]) AS wait_buckets
+    FROM unnest(
+        CAST(:minutes AS timestamptz[]), CAST(:queues AS text[]), CAST(:tasks AS text[]), CAST(:states AS text[]),
+        CAST(:jobs AS bigint[]), CAST(:run_seconds AS float8[]), CAST(:wait_seconds AS float8[]),
+        CAST(:run_buckets AS text[]), CAST(:wait_buckets AS text[])
+    ) AS added (minute, queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets)
+),
+minutes AS (
+    INSERT INTO finished_minutes AS kept
+        (minute, queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets)
+    SELECT minute, queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets
+    FROM added WHERE minute IS NOT NULL
+    ON CONFLICT (minute, queue, task, state) DO UPDATE SET
+        jobs = kept.jobs + excluded.jobs,
+        run_seconds = kept.run_seconds + excluded.run_seconds,
+        wait_seconds = kept.wait_seconds + excluded.wait_seconds,
+        run_buckets = ARRAY(SELECT a + b FROM unnest(kept.run_buckets, excluded.run_buckets) AS pair (a, b)),
+        wait_buckets = ARRAY(SELECT a + b FROM unnest(kept.wait_buckets, excluded.wait_buckets) AS pair (a, b))
+)
+INSERT INTO finished_totals AS kept (queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets)
+SELECT queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets FROM added WHERE minute IS NULL
+ON CONFLICT (queue, task, state) DO UPDATE SET
+    jobs = kept.jobs + excluded.jobs,
+    run_seconds = kept.run_seconds + excluded.run_seconds,
+    wait_seconds = kept.wait_seconds + excluded.wait_seconds,
+    run_buckets = ARRAY(SELECT a + b FROM unnest(kept.run_buckets, excluded.run_buckets) AS pair (a, b)),
+    wait_buckets = ARRAY(SELECT a + b FROM unnest(kept.wait_buckets, excluded.wait_buckets) AS pair (a, b))
+""")
+
+_ADVANCE = text("UPDATE watermarks SET at = :until WHERE name = 'finished_minutes'")
+
+
+@dataclass(frozen=True)
+class RolledUp:
+    """``jobs`` were counted; ``is_behind`` if more are ready to be."""
+
+    jobs: int
+    is_behind: bool
+
+
+@dataclass(frozen=True)
+class _Key:
+    """``minute`` None: the total of all minutes."""
+
+    minute: datetime | None
+    queue: str
+    task: str
+    state: State
+
+
+@dataclass(frozen=True)
+class _Tally:
+    jobs: int
+    run: Histogram
+    wait: Histogram
+
+    def __add__(self, other: "_Tally") -> "_Tally":
+        return _Tally(self.jobs + other.jobs, self.run + other.run, self.wait + other.wait)
+
+
+_NOTHING = _Tally(0, Histogram(), Histogram())
+
+
+def has_uncounted(connection: Connection) -> bool:
+    """True if a roll-up would find something: a look that costs next to nothing."""
+    return bool(connection.execute(_ANY, {"lag": LAG}).scalar_one())
+
+
+def roll_up(connection: Connection, *, slice_size: int = _SLICE, now: datetime | None = None) -> RolledUp:
+    """Count the jobs that finished since the last time, a slice of them if there are many. Needs a transaction.
+
+    Does nothing while somebody else is at it. A job that is started anew and finishes again counts again.
+    """
+    connection.execute(_BEGIN)
+    after = connection.execute(_LOCK).scalar()
+    if after is None:
+        return RolledUp(0, is_behind=False)
+    limits = {"lag": LAG, "latest_finish": LATEST_FINISH, "patience": PATIENCE, "now": now}
+    horizon = connection.execute(_HORIZON, limits).scalar_one()
+    if horizon <= after:
+        return RolledUp(0, is_behind=False)
+    bounds = {"after": after, "horizon": horizon, "slice": slice_size}
+    until = connection.execute(_SLICE_END, bounds).scalar_one()
+    rows = connection.execute(_COUNT, {"after": after, "until": until, "bounds": list(BOUNDS)}).all()
+    if rows:
+        connection.execute(_ADD, _columns(_tallies(rows)))
+    connection.execute(_ADVANCE, {"until": until})
+    return RolledUp(sum(row.jobs for row in rows), is_behind=until < horizon)
+
+
+def _tallies(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
+    """Sums per minute, and over the minutes."""
+    found: dict[_Key, _Tally] = {}
+    for row in rows:
+        run = in_bucket(row.run_bucket, row.jobs, row.run_seconds)
+        wait = in_bucket(row.wait_bucket, row.jobs, row.wait_seconds)
+        for minute in (row.minute, None):
+            key = _Key(minute, row.queue, row.task, State(row.state))
+            found[key] = found.get(key, _NOTHING) + _Tally(row.jobs, run, wait)
+    return found
+
+
+def _columns(tallies: Mapping[_Key, _Tally]) -> dict[str, Any]:
+    return {
+        "minutes": [key.minute for key in tallies],
+        "queues": [key.queue for key in tallies],
+        "tasks": [key.task for key in tallies],
+        "states": [key.state.value for key in tallies],
+        "jobs": [tally.jobs for tally in tallies.values()],
+        "run_seconds": [tally.run.seconds for tally in tallies.values()],
+        "wait_seconds": [tally.wait.seconds for tally in tallies.values()],
+        "run_buckets": [_array_literal(tally.run.counts) for tally in tallies.values()],
+        "wait_buckets": [_array_literal(tally.wait.counts) for tally in tallies.values()],
+    }
+
+
+def _array_literal(counts: Iterable[int]) -> str:
+    """An array in its text form: ``unnest`` would take an array of arrays apart to the last number."""
+    return "{" + ",".join(str(count) for count in counts) + "}"
