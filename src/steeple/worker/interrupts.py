@@ -17,7 +17,10 @@ SOFT_SIGNAL = signal.SIGUSR2
 
 
 class AsyncCancelled(Cancelled, asyncio.CancelledError):
-    """``Cancelled`` for a coroutine: asyncio's own constructs unwind on it as on any cancellation."""
+    """``Cancelled`` for a coroutine, where ``except asyncio.CancelledError`` is just as good.
+
+    A ``TaskGroup`` cancels its tasks and passes it on in a group, as it does with any exception of its body.
+    """
 
 
 class AsyncTimedOut(TimedOut, asyncio.CancelledError):

@@ -1,6 +1,7 @@
 """Runs a worker: Celery's controller and pool, the warden beside them, slots in the pool's processes."""
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -49,6 +50,7 @@ def run(
 ) -> int:
     """Work until SIGTERM or SIGINT asks to stop; a second one ends the grace for running tasks. Returns 0."""
     logs.configure(settings, "worker")
+    _quieten()
     if settings.auto_upgrade:
         upgrade(database_url(settings).render_as_string(hide_password=False))
     binding = Binding(None if queues is None else tuple(queues), tuple(priorities))
@@ -109,6 +111,7 @@ class _Worker:
 
     def _become_slot(self, **_: object) -> None:
         """Runs in each pool process, after the fork."""
+        os.setpgid(0, 0)  # the warden ends what a task started together with its slot
         try:
             self._slot = Slot(self._crew, billiard.current_process().index, Publisher(self._celery))
         except Exception as error:  # noqa: BLE001 - without its slot this process is of no use
@@ -132,6 +135,12 @@ def _prepare(celery: Celery, wake: Callable[..., None]) -> None:
     for name in list(celery.tasks):
         if name != WAKE_TASK:
             celery.tasks.unregister(name)
+
+
+def _quieten() -> None:
+    """A slot's death is told by the warden; Celery would add a traceback of its own, and billiard a line."""
+    logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
+    billiard.util.get_logger().addHandler(logging.NullHandler())
 
 
 class _Controller(WorkController):  # type: ignore[misc]

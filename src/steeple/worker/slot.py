@@ -46,7 +46,6 @@ class Slot:
     def __init__(self, crew: Crew, index: int, publisher: Publisher) -> None:
         settings = crew.settings
         self._crew = crew
-        os.setpgid(0, 0)  # the warden ends what a task started together with the slot
         self._seat = _sit_down(crew.board, index)
         self._publisher = publisher
         interrupts = Interrupts(self._seat)
@@ -73,9 +72,13 @@ class Slot:
 
     def work(self) -> None:
         """Drain; again if what is left can be handed on to nobody."""
-        while (left := self._drain.run()) is not None:
-            if self._hand_on(left):
-                return
+        try:
+            while (left := self._drain.run()) is not None:
+                if self._hand_on(left):
+                    return
+        except BaseException as error:  # noqa: BLE001 - what the slot holds is only sure to be settled if it ends
+            events.slot_failed(error)
+            os._exit(1)
 
     def drop(self, what: str) -> None:
         """Count a message that is no wake-up of ours."""
