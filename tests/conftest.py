@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from playground import Playground
 from servers import database
 from steeple.embedded.directories import socket_directory
 from steeple.embedded.postgres import EmbeddedPostgres
@@ -16,6 +17,16 @@ _TEMPLATE = "steeple_template"
 _BROKER_DATABASES = 64
 
 _numbers = itertools.count()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests found out beside passing or not: what they gave to ``record_property``."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    facts = {name: value for report in reports for name, value in report.user_properties}
+    if facts:
+        terminalreporter.section("facts")
+    for name, value in facts.items():
+        terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +87,11 @@ def short_dir(tmp_path: Path) -> Iterator[Path]:
     yield path
     if path.exists():
         path.rmdir()
+
+
+@pytest.fixture
+def playground(database_url: str) -> Iterator[Playground]:
+    """The test's database with ways to make jobs and workers in it."""
+    found = Playground(database_url)
+    yield found
+    found.close()

@@ -1,10 +1,8 @@
 """Fails jobs that had not started by their ``expires_at``. No claim takes them meanwhile."""
 
-from sqlalchemy import Connection, Engine
-
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.telemetry import events
 
 _PAUSE_SECONDS = 1.0

@@ -1,11 +1,9 @@
 """Deletes finished jobs after their retention, batch by batch, and the rows of workers long gone."""
 
-from sqlalchemy import Connection, Engine
-
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, retention, workers
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.telemetry import events
 
 _LONGEST_PAUSE_SECONDS = 30.0

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from time import monotonic
 
-from sqlalchemy import Connection, Engine
-
 from steeple.domain.job import Claim
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, transitions
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.store.workers import Orphan, bury, orphans
 from steeple.telemetry import events
 

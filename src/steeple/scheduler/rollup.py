@@ -1,9 +1,7 @@
 """Counts what has finished, for metrics and history."""
 
-from sqlalchemy import Engine
-
 from steeple.store import rollup
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Engine, in_transaction
 
 _PAUSE_SECONDS = 2.0
 

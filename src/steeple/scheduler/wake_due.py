@@ -2,14 +2,12 @@
 
 from time import monotonic
 
-from sqlalchemy import Engine
-
 from steeple.broker.celery_app import make_celery
 from steeple.broker.wake import Publisher
 from steeple.domain.waking import Crew, plan_wakes
 from steeple.scheduler.troubles import Troubles
 from steeple.settings import Settings
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Engine, in_transaction
 from steeple.store.lanes import find_work
 from steeple.store.workers import live_workers
 

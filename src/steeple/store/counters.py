@@ -8,12 +8,14 @@ from steeple.domain.statistics import CounterName
 
 __all__ = ["CounterName", "add", "totals"]
 
+# Adds to counters in the order of their names, so that two who do it cannot lock each other out.
 _ADD = text("""
 INSERT INTO counters (name, value)
 SELECT * FROM unnest(CAST(:names AS text[]), CAST(:values AS bigint[])) AS added (name, value) ORDER BY name
 ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value
 """)
 
+# Every counter.
 _ALL = text("SELECT name, value FROM counters")
 
 

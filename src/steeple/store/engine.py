@@ -1,4 +1,7 @@
-"""Builds the engines, the only place that does: time-outs, prepared statements, retries after a lost connection."""
+"""Builds the engines, the only place that does: time-outs, prepared statements, retries after a lost connection.
+
+Parts hand engines and connections on without looking into them; they take those types from here.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +9,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection as Connection
+from sqlalchemy import Engine as Engine
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine as AsyncEngine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from steeple.errors import ConfigurationError
 from steeple.settings import Settings

@@ -24,13 +24,22 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+# Stores a key by its hash. One that is there already stays as it is, also if it is revoked.
 _INSERT = text("""
 INSERT INTO api_keys (id, name, prefix, hash, scopes) VALUES (:id, :name, :prefix, :hash, CAST(:scopes AS text[]))
 ON CONFLICT (hash) DO NOTHING
 """)
+
+# Every key, in the order in which they were made.
 _LIST = text("SELECT * FROM api_keys ORDER BY id")
+
+# Revokes a key, once.
 _REVOKE = text("UPDATE api_keys SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id")
+
+# The key that a request shows, unless it is revoked.
 _FIND = text("SELECT * FROM api_keys WHERE hash = :hash AND revoked_at IS NULL")
+
+# Whether there ever was a key, and whether one is good now.
 _ANY = text(
     "SELECT EXISTS (SELECT FROM api_keys) AS ever, EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL) AS now"
 )

@@ -47,11 +47,13 @@ FROM lane CROSS JOIN LATERAL (
 GROUP BY lane.queue
 """)
 
+# What has finished since the beginning, as the roll-up counted it.
 _FINISHED = text("""
 SELECT queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets FROM finished_totals
 ORDER BY queue, task, state
 """)
 
+# Live workers and their slots.
 _FLEET = text("""
 SELECT count(*) AS workers, COALESCE(sum(slots), 0) AS slots FROM workers
 WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 
+# Jobs as they are shown; JSON comes as text, since nobody here looks into it.
 _JOBS = text("""
 SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority, tags, unique_key, run_at, expires_at,
        timeout, attempt, max_attempts, crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,

@@ -32,6 +32,7 @@ WHERE EXISTS (SELECT FROM jobs WHERE jobs.id = line.job_id)
 ORDER BY line.place
 """)
 
+# A page of a job's log, from where the last one ended.
 _LOGS = text("""
 SELECT id, attempt, at, message, fields FROM job_logs WHERE job_id = :job_id AND id > :after ORDER BY id LIMIT :limit
 """)

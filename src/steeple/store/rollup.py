@@ -19,6 +19,7 @@ PATIENCE = 90.0
 
 _SLICE = 20_000
 
+# Makes the mark of how far the roll-up has come, for the first time.
 _BEGIN = text("INSERT INTO watermarks (name, at) VALUES ('finished_minutes', 'epoch') ON CONFLICT DO NOTHING")
 
 # True if a finished job is waiting to be counted.
@@ -105,6 +106,7 @@ ON CONFLICT (queue, task, state) DO UPDATE SET
     wait_buckets = ARRAY(SELECT a + b FROM unnest(kept.wait_buckets, excluded.wait_buckets) AS pair (a, b))
 """)
 
+# Moves the mark: all that finished before it has been counted.
 _ADVANCE = text("UPDATE watermarks SET at = :until WHERE name = 'finished_minutes'")
 
 

@@ -24,6 +24,7 @@ WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priorit
        excluded.timeout, CAST(excluded.retry AS text), excluded.is_async)
 """)
 
+# Every task that a part has registered.
 _ALL = text("SELECT * FROM tasks ORDER BY name")
 
 

@@ -131,6 +131,7 @@ WHERE id = :id AND state = 'PENDING' AND attempt < COALESCE(CAST(:max_attempts A
 RETURNING queue, priority
 """)
 
+# Why nothing was changed: there is no such job, or its state forbids it.
 _STATE = text("SELECT state, attempt FROM jobs WHERE id = :id")
 
 

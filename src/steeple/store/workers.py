@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 from steeple.domain.job import Claim
 from steeple.domain.priority import Binding, Priority
 
+# A worker says that it is there, and what it can do.
 _REGISTER = text("""
 INSERT INTO workers (id, name, version, slots, queues, priorities, tasks)
 VALUES (:id, :name, :version, :slots, CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:tasks AS text[]))
@@ -24,6 +25,7 @@ FROM durability WHERE id = :id AND ended_at IS NULL
 RETURNING id
 """)
 
+# A worker takes its leave.
 _END = text("UPDATE workers SET ended_at = now() WHERE id = :id AND ended_at IS NULL")
 
 # Declares workers dead whose heartbeat is too old; compared and set at once: a late heartbeat wins or loses whole.
@@ -47,6 +49,7 @@ WHERE state = 'RUNNING' AND (workers.id IS NULL OR workers.ended_at IS NOT NULL)
 ORDER BY jobs.worker_id, jobs.id LIMIT :limit
 """)
 
+# Workers whose heartbeat is fresh.
 _LIVE = text("""
 SELECT workers.*, now() - heartbeat_at AS silence FROM workers
 WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'
@@ -60,11 +63,13 @@ WHERE state = 'RUNNING' AND worker_id = :worker_id
   AND (cancel_requested_at IS NOT NULL OR started_at < now() - interval '5 s')
 """)
 
+# What workers run, the longest-running first, up to a bound.
 _RUNNING = text("""
 SELECT worker_id, id, task, started_at FROM jobs WHERE state = 'RUNNING' AND worker_id = ANY (CAST(:ids AS uuid[]))
 ORDER BY started_at LIMIT 1000
 """)
 
+# Whether a live worker has the code of a task.
 _KNOWS = text("""
 SELECT EXISTS (
     SELECT FROM workers
@@ -73,6 +78,7 @@ SELECT EXISTS (
 )
 """)
 
+# Drops workers that ended long ago.
 _FORGET = text("DELETE FROM workers WHERE ended_at < now() - CAST(:keep AS float8) * interval '1 s'")
 
 

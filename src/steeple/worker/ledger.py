@@ -9,14 +9,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 
-from sqlalchemy import Connection, Engine
-
 from steeple.domain.job import Claim, JobError, Reason
 from steeple.domain.outcome import Verdict
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
-from steeple.store.engine import DatabaseError, is_data_error
+from steeple.store.engine import Connection, DatabaseError, Engine, is_data_error
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.reports import store_lines, store_progress
 from steeple.telemetry import events

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
-
 from steeple.domain.job import Claim, ClaimedJob, Finish
 from steeple.domain.outcome import Failed, Outcome, Stopped, decide
 from steeple.domain.retry import Retry
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.store.exchange import exchange, nobody, read_claimed
 from steeple.worker.batch import Ended
 from steeple.worker.board import Running, Stop

@@ -3,11 +3,9 @@
 from collections.abc import Iterable
 from time import monotonic
 
-from sqlalchemy import Engine
-
 from steeple.domain.job import ClaimedJob, JobError, Reason
 from steeple.domain.outcome import Failed
-from steeple.store.engine import in_transaction
+from steeple.store.engine import Engine, in_transaction
 from steeple.store.workers import knows_task
 
 _LOOK_AGAIN_SECONDS = 5.0

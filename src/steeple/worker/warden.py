@@ -12,13 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from sqlalchemy import Engine
-
 from steeple.domain.job import Claim
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, workers
-from steeple.store.engine import DatabaseError, in_transaction
+from steeple.store.engine import DatabaseError, Engine, in_transaction
 from steeple.store.workers import NewWorker
 from steeple.submission import new_id
 from steeple.telemetry import events
