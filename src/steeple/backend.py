@@ -78,11 +78,13 @@ class Backend:
         return self._registered.get().get(name)
 
     def close(self) -> None:
+        """The waker first: what it still sends, it asks the database where to."""
         with self._lock:
             waker, self._waker = self._waker, None
-            engine, self._engine = self._engine, None
         if waker is not None:
             waker.close()
+        with self._lock:
+            engine, self._engine = self._engine, None
         if engine is not None:
             engine.dispose()
 
