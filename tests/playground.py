@@ -60,7 +60,9 @@ class Playground:
         self.engine.dispose()
         self.sql(_DISCONNECT_OTHERS)
         for table in reversed(Table.metadata.sorted_tables):
-            self.sql(f"DELETE FROM {table.name}")
+            if table.name != "watermarks":
+                self.sql(f"DELETE FROM {table.name}")
+        self.sql("UPDATE watermarks SET at = 'epoch'")
         self.engine.dispose()
 
     def sql(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
@@ -103,9 +105,10 @@ class Playground:
         return self.exchange(claimant, finishes, 0, now=now).stale
 
     def running(self, claimant: Claimant | None = None, *, now: datetime | None = NOW, **fields: Any) -> ClaimedJob:
-        """A job that has just been claimed."""
+        """A job that has just been claimed; nothing else may be due in its queue."""
         job_id = self.add(now=now, **fields)
-        (job,) = self.claim(claimant or self.worker(), now=now)
+        claimant = replace(claimant or self.worker(), binding=Binding(queues=(self.read(job_id).queue,)))
+        (job,) = self.claim(claimant, now=now)
         assert job.id == job_id
         return job
 

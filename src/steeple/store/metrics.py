@@ -19,7 +19,7 @@ WITH counted (queue, task, state, jobs) AS (
     SELECT queue, task, state, sum(jobs) FROM finished_minutes GROUP BY queue, task, state
     UNION ALL
     SELECT queue, task, state, count(*) FROM jobs
-    WHERE finished_at > COALESCE((SELECT at FROM watermarks WHERE name = 'finished_minutes'), '-infinity')
+    WHERE finished_at > (SELECT at FROM watermarks WHERE name = 'finished_minutes')
       AND finished_at < (SELECT now() + interval '1 d')
     GROUP BY queue, task, state
 )

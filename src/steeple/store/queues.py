@@ -14,9 +14,6 @@ from steeple.domain.statistics import QueueStatistics
 # not come to yet by their time. Of a minute that began before the last 60 s, its share of them counts as recent.
 _STATISTICS = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
-rolled AS MATERIALIZED (
-    SELECT COALESCE((SELECT at FROM watermarks WHERE name = 'finished_minutes'), '-infinity') AS until
-),
 counted (queue, state, jobs, oldest, recent) AS (
     SELECT queue, CAST('PENDING' AS job_state), count(*), min(run_at), 0
     FROM jobs WHERE state = 'PENDING' GROUP BY queue
@@ -30,7 +27,8 @@ counted (queue, state, jobs, oldest, recent) AS (
     UNION ALL
     SELECT queue, state, count(*), NULL, count(*) FILTER (WHERE finished_at > clock.now - interval '1 min')
     FROM jobs, clock
-    WHERE finished_at > (SELECT until FROM rolled) AND finished_at < (SELECT now + interval '1 d' FROM clock)
+    WHERE finished_at > (SELECT at FROM watermarks WHERE name = 'finished_minutes')
+      AND finished_at < (SELECT now + interval '1 d' FROM clock)
     GROUP BY queue, state
     UNION ALL
     SELECT queue, CAST('PENDING' AS job_state), 0, NULL, 0 FROM tasks

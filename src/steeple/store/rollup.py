@@ -20,13 +20,11 @@ PATIENCE = 90.0
 _SLICE = 20_000
 
 # Makes the mark of how far the roll-up has come, for the first time.
-_BEGIN = text("INSERT INTO watermarks (name, at) VALUES ('finished_minutes', 'epoch') ON CONFLICT DO NOTHING")
-
 # True if a finished job is waiting to be counted.
 _ANY = text("""
 SELECT EXISTS (
     SELECT FROM jobs
-    WHERE finished_at > COALESCE((SELECT at FROM watermarks WHERE name = 'finished_minutes'), 'epoch')
+    WHERE finished_at > (SELECT at FROM watermarks WHERE name = 'finished_minutes')
       AND finished_at <= now() - CAST(:lag AS float8) * interval '1 s'
 )
 """)
@@ -151,7 +149,6 @@ def roll_up(connection: Connection, *, slice_size: int = _SLICE, now: datetime |
 
     Does nothing while somebody else is at it. A job that is started anew and finishes again counts again.
     """
-    connection.execute(_BEGIN)
     after = connection.execute(_LOCK).scalar()
     if after is None:
         return RolledUp(0, is_behind=False)

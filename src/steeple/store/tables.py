@@ -244,7 +244,7 @@ class FinishedTotal(Table):
 
 
 class Watermark(Table):
-    """How far a scheduler's tick has come, for ticks that go through time."""
+    """How far a scheduler's tick has come, for ticks that go through time. The migrations make the rows."""
 
     __tablename__ = "watermarks"
 

@@ -210,6 +210,7 @@ def _create_watermarks() -> None:
         sa.Column("at", instant, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("watermarks_pkey")),
     )
+    op.execute("INSERT INTO watermarks (name, at) VALUES ('finished_minutes', 'epoch')")
 
 
 def _create_workers() -> None:
