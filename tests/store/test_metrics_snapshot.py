@@ -3,10 +3,9 @@
 import pytest
 
 from playground import Playground, at
-from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName, JobCount, MetricsSnapshot
-from steeple.store import counters, retention, transitions
+from steeple.store import counters, metrics, retention, transitions
 from steeple.store.metrics import read_metrics
 from steeple.store.rollup import roll_up
 
@@ -20,21 +19,22 @@ def test_jobs_are_counted_per_queue_task_and_state(playground: Playground) -> No
     playground.ended(State.FAILED, task="u")
     playground.running()
     playground.add_many(2, queue="q")
-    assert set(read(playground).jobs) == {
+    assert set(read(playground).tasks) == {
         JobCount("default", "u", State.FAILED, 1),
         JobCount("default", "t", State.RUNNING, 1),
         JobCount("q", "t", State.PENDING, 2),
     }
 
 
-def test_the_oldest_wait_is_told_per_queue(playground: Playground) -> None:
-    playground.add(now=None, queue="a", priority=Priority.LOW)
-    playground.add(now=None, queue="a", delay=1000.0)
-    playground.add(now=None, queue="b", delay=1000.0)
-    playground.sql("UPDATE jobs SET run_at = run_at - interval '50 s' WHERE queue = 'a'")
-    waits = read(playground).oldest_waits
-    assert set(waits) == {"a"}
-    assert 50 <= waits["a"] < 80
+def test_a_backlog_too_long_to_be_read_is_not_counted_per_task(
+    playground: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    playground.running()
+    playground.add_many(3)
+    monkeypatch.setattr(metrics, "_MOST_PENDING", 2)
+    found = read(playground)
+    assert found.tasks == (JobCount("default", "t", State.RUNNING, 1),)
+    assert found.queues[0].counts[State.PENDING] == 3
 
 
 def test_only_living_workers_count(playground: Playground) -> None:
@@ -55,7 +55,7 @@ def test_totals_survive_pruning_and_explicit_retries(playground: Playground) -> 
         retention.forget_minutes(connection, 10.0, now=at(200))
     (total,) = read(playground).finished
     assert (total.jobs, total.run.total, total.wait.total) == (3, 3, 3)
-    assert read(playground).jobs == (JobCount("default", "t", State.PENDING, 1),)
+    assert read(playground).tasks == (JobCount("default", "t", State.PENDING, 1),)
 
 
 def test_counters_add_up(playground: Playground) -> None:

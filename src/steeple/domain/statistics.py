@@ -68,10 +68,10 @@ class FinishedTotal:
 
 @dataclass(frozen=True)
 class MetricsSnapshot:
-    """``oldest_waits``: seconds per queue that has a due job."""
+    """``tasks`` leaves pending jobs out while there are too many of them to be counted per task."""
 
-    jobs: tuple[JobCount, ...]
-    oldest_waits: Mapping[str, float]
+    queues: tuple[QueueStatistics, ...]
+    tasks: tuple[JobCount, ...]
     finished: tuple[FinishedTotal, ...]
     workers: int
     slots: int

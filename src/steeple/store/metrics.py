@@ -8,11 +8,14 @@ from steeple.domain.histogram import Histogram
 from steeple.domain.states import State
 from steeple.domain.statistics import FinishedTotal, JobCount, MetricsSnapshot
 from steeple.store import counters
+from steeple.store.queues import queue_statistics
 
 # Jobs per queue, task and state; as in queue_statistics, those that finished come from the roll-up and what it lacks.
-_JOBS = text("""
+_TASKS = text("""
 WITH counted (queue, task, state, jobs) AS (
-    SELECT queue, task, CAST('PENDING' AS job_state), count(*) FROM jobs WHERE state = 'PENDING' GROUP BY queue, task
+    SELECT queue, task, CAST('PENDING' AS job_state), count(*) FROM jobs
+    WHERE state = 'PENDING' AND CAST(:with_pending AS boolean)
+    GROUP BY queue, task
     UNION ALL
     SELECT queue, task, CAST('RUNNING' AS job_state), count(*) FROM jobs WHERE state = 'RUNNING' GROUP BY queue, task
     UNION ALL
@@ -24,30 +27,12 @@ WITH counted (queue, task, state, jobs) AS (
     GROUP BY queue, task, state
 )
 SELECT queue, task, state, CAST(sum(jobs) AS bigint) AS jobs FROM counted GROUP BY queue, task, state
+ORDER BY queue, task, state
 """)
 
-# The oldest due job of each queue: skips through the index from lane to lane.
-_WAITS = text("""
-WITH RECURSIVE lane (queue, priority) AS (
-    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' ORDER BY queue, priority LIMIT 1)
-    UNION ALL
-    SELECT following.queue, following.priority
-    FROM lane CROSS JOIN LATERAL (
-        SELECT queue, priority FROM jobs
-        WHERE state = 'PENDING' AND (queue, priority) > (lane.queue, lane.priority)
-        ORDER BY queue, priority LIMIT 1
-    ) AS following
-)
-SELECT lane.queue, CAST(EXTRACT(epoch FROM now() - min(oldest.run_at)) AS float8) AS wait
-FROM lane CROSS JOIN LATERAL (
-    SELECT run_at FROM jobs
-    WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at <= now()
-    ORDER BY run_at LIMIT 1
-) AS oldest
-GROUP BY lane.queue
-""")
+_MOST_PENDING = 100_000
+"""No index has the task of pending jobs: more of them are not counted per task, as each would have to be read."""
 
-# What has finished since the beginning, as the roll-up counted it.
 _FINISHED = text("""
 SELECT queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets FROM finished_totals
 ORDER BY queue, task, state
@@ -62,10 +47,13 @@ WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) *
 
 def read_metrics(connection: Connection, dead_after: float) -> MetricsSnapshot:
     """Everything that the metrics show; workers that were silent for ``dead_after`` seconds do not count."""
+    queues = tuple(queue_statistics(connection))
+    pending = sum(queue.counts[State.PENDING] for queue in queues)
+    tasks = connection.execute(_TASKS, {"with_pending": pending <= _MOST_PENDING})
     fleet = connection.execute(_FLEET, {"dead_after": dead_after}).one()
     return MetricsSnapshot(
-        jobs=tuple(JobCount(row.queue, row.task, State(row.state), row.jobs) for row in connection.execute(_JOBS)),
-        oldest_waits={row.queue: row.wait for row in connection.execute(_WAITS)},
+        queues=queues,
+        tasks=tuple(JobCount(row.queue, row.task, State(row.state), row.jobs) for row in tasks if row.jobs),
         finished=tuple(_finished(row) for row in connection.execute(_FINISHED)),
         workers=fleet.workers,
         slots=fleet.slots,

@@ -9,7 +9,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from steeple.domain.histogram import BOUNDS, Histogram
-from steeple.domain.states import State
 from steeple.domain.statistics import CounterName, FinishedTotal, MetricsSnapshot
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -54,21 +53,24 @@ class _Snapshot(Collector):
 
 
 def _jobs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
-    """Every state is shown, with or without jobs: a series that is missing cannot be told from a zero."""
-    states = GaugeMetricFamily("steeple_jobs", "Jobs in each state; finished ones until pruned.", labels=["state"])
-    for state in State:
-        states.add_metric([state.value], sum(count.jobs for count in snapshot.jobs if count.state == state))
-    yield states
-    tasks = GaugeMetricFamily("steeple_task_jobs", "Jobs per queue, task and state.", labels=["queue", "task", "state"])
-    for count in snapshot.jobs:
-        tasks.add_metric([count.queue, count.task, count.state.value], count.jobs)
-    yield tasks
-    waits = GaugeMetricFamily(
-        "steeple_queue_oldest_wait_seconds", "How long the oldest due job is overdue.", labels=["queue"]
+    queues = GaugeMetricFamily(
+        "steeple_jobs", "Jobs in each queue and state; finished ones until pruned.", labels=["queue", "state"]
     )
-    for queue in sorted({count.queue for count in snapshot.jobs}):
-        waits.add_metric([queue], snapshot.oldest_waits.get(queue, 0.0))
-    yield waits
+    waits = GaugeMetricFamily(
+        "steeple_oldest_wait_seconds", "How long the oldest due job of a queue is overdue.", labels=["queue"]
+    )
+    for queue in snapshot.queues:
+        waits.add_metric([queue.name], queue.oldest_wait or 0.0)
+        for state, jobs in queue.counts.items():
+            queues.add_metric([queue.name, state.value], jobs)
+    tasks = GaugeMetricFamily(
+        "steeple_task_jobs",
+        "Jobs of each task; without the pending ones while there are very many.",
+        labels=["queue", "task", "state"],
+    )
+    for count in snapshot.tasks:
+        tasks.add_metric([count.queue, count.task, count.state.value], count.jobs)
+    yield from (queues, waits, tasks)
 
 
 def _finished(snapshot: MetricsSnapshot) -> Metric:
