@@ -39,12 +39,20 @@ lint: develop ## Style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: format
 format: develop ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: hooks
+hooks: develop ## Check style, types and imports before each commit
+	$(BIN)/pre-commit install
+
+.PHONY: migration
+migration: develop ## Write the next migration: make migration MESSAGE='Add a column for the weather'
+	$(BIN)/python scripts/new-migration "$(MESSAGE)"
 
 .PHONY: test
 test: lint ## Every check and test, what CI runs

@@ -33,7 +33,7 @@ def upgrade(url: str) -> SchemaStatus:
     with _connected(url) as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         if not read_status(connection).is_at_head:
-            command.upgrade(_config(connection), "head")
+            command.upgrade(config(connection), "head")
         return read_status(connection)
 
 
@@ -50,7 +50,7 @@ def read_status(connection: Connection) -> SchemaStatus:
 
 def head() -> str:
     """The newest revision that this version of Steeple knows."""
-    revision = ScriptDirectory.from_config(_config(None)).get_current_head()
+    revision = ScriptDirectory.from_config(config(None)).get_current_head()
     assert revision is not None
     return revision
 
@@ -62,8 +62,9 @@ def _connected(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def _config(connection: Connection | None) -> Config:
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return config
+def config(connection: Connection | None) -> Config:
+    """Alembic's configuration for our migrations, and for what it does on ``connection``."""
+    made = Config(attributes={"connection": connection})
+    made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    made.set_main_option("path_separator", "os")
+    return made
