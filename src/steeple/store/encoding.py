@@ -11,6 +11,9 @@ from steeple.domain.job import JobError
 MAX_ERROR_CHARS = 32_000
 """The longest message or traceback that is kept; the end of a traceback says most, so the middle goes."""
 
+_UNSTORABLE_CHARACTER = re.compile("[\x00\ud800-\udfff]")
+
+_ESCAPE_CHARS = len("\\ufffd")
 _UNSTORABLE_ESCAPE = re.compile(
     r"""(?<!\\)(?:\\\\)*\\u                           # an escape, behind an even number of backslashes
         (?: 0000                                      # NUL
@@ -21,14 +24,16 @@ _UNSTORABLE_ESCAPE = re.compile(
 )
 
 
-def is_storable_json(encoded: str) -> bool:
-    """False if JSON text holds a NUL or half a surrogate pair."""
-    return "\\u" not in encoded or _UNSTORABLE_ESCAPE.search(encoded) is None
-
-
 def storable(text: str) -> str:
     """``text`` without what PostgreSQL refuses: NUL and lone surrogates become U+FFFD."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return _UNSTORABLE_CHARACTER.sub("\ufffd", text)
+
+
+def storable_json(encoded: str) -> str:
+    """The same for JSON text in ASCII, where they are escapes."""
+    if "\\u" not in encoded:
+        return encoded
+    return _UNSTORABLE_ESCAPE.sub(lambda found: found[0][:-_ESCAPE_CHARS] + "\\ufffd", encoded)
 
 
 def abridged(text: str, limit: int = MAX_ERROR_CHARS) -> str:
@@ -53,9 +58,15 @@ def encode_error(error: JobError) -> str:
 
 def encode_fields(fields: Mapping[str, Any]) -> str:
     """A log line's fields; what is not JSON is shown by its ``repr``."""
-    return storable_json(json.dumps(fields, default=repr, skipkeys=True))
+    try:
+        encoded = json.dumps(fields, default=repr, skipkeys=True, allow_nan=False)
+    except (ValueError, RecursionError):  # a number that JSON has not, something that holds itself, or goes too deep
+        encoded = json.dumps({name: _shown(value) for name, value in fields.items()})
+    return storable_json(encoded)
 
 
-def storable_json(encoded: str) -> str:
-    """JSON text without escapes that PostgreSQL's text cannot hold."""
-    return encoded.replace("\\u0000", "\\ufffd")
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that goes too deep"

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from steeple.context import Context
-from steeple.store.encoding import abridged, encode_fields, storable
+from steeple.store.encoding import abridged, encode_fields, storable, storable_json
 from steeple.store.reports import NewLine, Progress
 
 _MAX_LINE_CHARS = 10_000
@@ -33,7 +33,7 @@ class SlotReporter:
         self._lines: deque[_Line] = deque()
 
     def progress(self, context: Context, progress: str) -> None:
-        self._progress[context.job_id, context.fence] = storable(progress)
+        self._progress[context.job_id, context.fence] = storable_json(progress)
 
     def log(self, context: Context, message: str, fields: dict[str, Any]) -> None:
         encoded = encode_fields(fields)
