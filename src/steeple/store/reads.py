@@ -1,4 +1,4 @@
-"""Reading jobs: single ones, pages of them, their past attempts."""
+"""Reading jobs and their attempts. Pages of jobs are in ``listing``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, text
 
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
+from steeple.errors import JobNotFound
 
 # Jobs as they are shown; JSON comes as text, since nobody here looks into it.
 _JOBS = text("""
@@ -25,6 +26,21 @@ WHERE jobs.id = ANY (CAST(:ids AS uuid[]))
 _ENDED = text("""
 SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state IN ('SUCCESS', 'FAILED', 'CANCELLED')
 """)
+
+# A job's attempts: those that were put down when they ended, and the one that stands on the job itself.
+_ATTEMPTS = text("""
+SELECT taken.attempt, taken.state, taken.fence, workers.name AS worker, taken.started_at, taken.finished_at, taken.error
+FROM (
+    SELECT attempt, state, fence, worker_id, started_at, finished_at, CAST(error AS text) AS error
+    FROM attempts WHERE job_id = :id
+    UNION ALL
+    SELECT attempt, state, fence, worker_id, started_at, finished_at, NULL
+    FROM jobs WHERE id = :id AND state IN ('RUNNING', 'SUCCESS')
+) AS taken LEFT JOIN workers ON workers.id = taken.worker_id
+ORDER BY fence DESC LIMIT :limit
+""")
+
+_EXISTS = text("SELECT EXISTS (SELECT FROM jobs WHERE id = :id)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,19 @@ class JobView:
     schedule_id: UUID | None
 
 
+@dataclass(frozen=True)
+class AttemptView:
+    """An attempt as it is shown. ``error`` is JSON text."""
+
+    attempt: int
+    state: State
+    fence: int
+    worker: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+
+
 def read_jobs(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, JobView]:
     """The jobs of these ids that exist."""
     return {row.id: _job_view(row) for row in connection.execute(_JOBS, {"ids": list(ids)})}
@@ -64,6 +93,19 @@ def read_jobs(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, JobView
 
 def read_job(connection: Connection, job_id: UUID) -> JobView | None:
     return read_jobs(connection, [job_id]).get(job_id)
+
+
+def require_job(connection: Connection, job_id: UUID) -> None:
+    """Raises ``JobNotFound`` if there is no such job."""
+    if not connection.execute(_EXISTS, {"id": job_id}).scalar_one():
+        raise JobNotFound(str(job_id))
+
+
+def read_attempts(connection: Connection, job_id: UUID, *, limit: int = 1000) -> list[AttemptView]:
+    """The last ``limit`` attempts of a job, oldest first. Raises ``JobNotFound``."""
+    require_job(connection, job_id)
+    rows = connection.execute(_ATTEMPTS, {"id": job_id, "limit": limit}).all()
+    return [AttemptView(**row._asdict() | {"state": State(row.state)}) for row in reversed(rows)]
 
 
 def ended(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:

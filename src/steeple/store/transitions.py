@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from steeple.domain.job import Claim
 from steeple.domain.priority import Lane, Priority
 from steeple.domain.retry import CRASH_CAP
-from steeple.errors import FieldError, InvalidJob, JobNotFound, StateConflict, SteepleError
+from steeple.errors import FieldError, InvalidJob, JobNotFound, StateConflict, SteepleError, UniqueKeyHeld
 
 # Cancels a pending job at once; of a running one only the wish is noted, for its worker to act on.
 _CANCEL = text("""
@@ -132,6 +133,12 @@ RETURNING queue, priority
 """)
 
 # Why nothing was changed: there is no such job, or its state forbids it.
+# The active job that holds the unique key of another one.
+_RIVAL = text("""
+SELECT rival.id, rival.unique_key FROM jobs JOIN jobs AS rival ON rival.unique_key = jobs.unique_key
+WHERE jobs.id = :id AND rival.unique_key IS NOT NULL AND rival.state IN ('PENDING', 'RUNNING')
+""")
+
 _STATE = text("SELECT state, attempt FROM jobs WHERE id = :id")
 
 
@@ -152,11 +159,18 @@ def cancel(connection: Connection, job_id: UUID, *, now: datetime | None = None)
 
 
 def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) -> Lane:
-    """Start an ended job anew; returns its lane. Raises ``JobNotFound``, ``StateConflict`` if it has not ended.
+    """Start an ended job anew; returns its lane.
 
-    A unique key that another active job holds by now surfaces as an ``IntegrityError``.
+    Raises ``JobNotFound``, ``StateConflict`` if it has not ended, ``UniqueKeyHeld`` if another job has its key by now.
     """
-    row = connection.execute(_RETRY, {"id": job_id, "now": now}).first()
+    try:
+        with connection.begin_nested():
+            row = connection.execute(_RETRY, {"id": job_id, "now": now}).first()
+    except IntegrityError as error:
+        rival = connection.execute(_RIVAL, {"id": job_id}).first()
+        if rival is None:  # it has just ended
+            return retry(connection, job_id, now=now)
+        raise UniqueKeyHeld(rival.unique_key, str(rival.id)) from error
     if row is None:
         raise _refusal(connection, job_id, "retry")
     return Lane(row.queue, Priority.from_rank(row.priority))

@@ -132,3 +132,26 @@ def jobs_expired(jobs: int) -> None:
 
 def jobs_pruned(jobs: int) -> None:
     _log.debug("jobs_pruned", jobs=jobs)
+
+
+def api_started(url: str) -> None:
+    _log.info("api_started", url=url)
+
+
+def api_stopped() -> None:
+    _log.info("api_stopped")
+
+
+def api_is_open(url: str) -> None:
+    """Until the first key is made, every program on this machine may do everything."""
+    _log.warning("api_is_open", url=url, close_it="steeple keys create NAME --scope admin")
+
+
+def request_failed(method: str, path: str, request_id: str, error: BaseException) -> None:
+    """A fault of ours."""
+    _log.error("request_failed", method=method, path=path, request_id=request_id, exc_info=error)
+
+
+def request_unavailable(method: str, path: str, request_id: str, error: BaseException) -> None:
+    """The database is away or overloaded."""
+    _log.warning("request_unavailable", method=method, path=path, request_id=request_id, error=_first_line(error))

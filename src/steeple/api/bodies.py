@@ -1,0 +1,61 @@
+"""Reads the bodies of requests: never more bytes than allowed, and as JSON only."""
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+
+from steeple.api.problem_kinds import Kind
+from steeple.api.problems import Fault, Refusal, refusal
+from steeple.api.strict_json import NotJson
+
+_OFF_LOOP_BYTES = 64 * 1024
+"""A body over this is taken apart by a thread, so that other requests need not wait for it."""
+
+
+def is_large(body: str) -> bool:
+    return len(body) > _OFF_LOOP_BYTES
+
+
+async def read_json_text(request: Request, headers: Mapping[bytes, bytes], limit: int) -> str:
+    """The text of a body that claims to be JSON. Raises ``Refusal``, ``NotJson``."""
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise _unsupported(media_type)
+    body = await _read(request, headers, limit)
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not UTF-8 at byte {error.start}") from None
+
+
+async def _read(request: Request, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and len(length) < 20 and int(length) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class Disconnected(Exception):
+    """The client has gone: nobody waits for an answer."""
+
+
+def _unsupported(media_type: bytes) -> Refusal:
+    given = media_type.decode("ascii", "replace")[:100] or "nothing"
+    fault = Fault("/Content-Type", "must be application/json", "header")
+    return refusal(Kind.UNSUPPORTED_MEDIA_TYPE, f"the body must be application/json, not {given}", fault)
+
+
+def _too_large(limit: int) -> Refusal:
+    return refusal(Kind.TOO_LARGE, f"the body takes more than {limit} bytes")

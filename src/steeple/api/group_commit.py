@@ -1,0 +1,111 @@
+"""Stores new jobs: submits that come at the same time share one INSERT and one commit."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from steeple.api.problem_kinds import Kind
+from steeple.api.problems import refusal
+from steeple.domain.job import NewJob
+from steeple.domain.priority import Lane
+from steeple.store.database import Database
+from steeple.store.engine import DatabaseError, is_data_error
+from steeple.store.inbox import Accepted, Answer, insert_all, insert_jobs, insert_some
+
+_MOST_TRANSACTIONS = 2
+"""At a time: while one waits for its commit, the next is made ready."""
+
+_MOST_JOBS = 1000
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of arguments; what one INSERT takes."""
+
+_MOST_WAITING = 20_000
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    job: NewJob
+    answer: "asyncio.Future[Accepted]"
+
+
+class Inbox:
+    """``wake`` is told the lanes of jobs that are due, once they are committed."""
+
+    def __init__(self, database: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
+        self._database = database
+        self._wake = wake
+        self._waiting: deque[_Waiting] = deque()
+        self._storing: set[asyncio.Task[None]] = set()
+
+    async def put(self, job: NewJob) -> Accepted:
+        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does."""
+        if len(self._waiting) >= _MOST_WAITING:
+            raise refusal(Kind.UNAVAILABLE, f"{_MOST_WAITING} submits are waiting for the database already")
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if len(self._storing) < _MOST_TRANSACTIONS:
+            storing = asyncio.create_task(self._store_all())
+            self._storing.add(storing)
+            storing.add_done_callback(self._storing.discard)
+        return await waiting.answer
+
+    async def put_batch(self, jobs: Sequence[NewJob], *, partial: bool) -> list[Answer]:
+        """Store jobs in one transaction; unless ``partial``, all of them or, if one is refused, none."""
+        insert = insert_some if partial else insert_all
+        answers = await self._database.run(lambda connection: insert(connection, jobs))
+        if partial or all(isinstance(answer, Accepted) for answer in answers):
+            self._tell(jobs, answers)
+        return answers
+
+    async def _store_all(self) -> None:
+        while self._waiting:
+            await self._store(self._take())
+
+    def _take(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < _MOST_JOBS and size < _MOST_BYTES:
+            taken.append(self._waiting.popleft())
+            size += len(taken[-1].job.args)
+        return taken
+
+    async def _store(self, batch: Sequence[_Waiting]) -> None:
+        jobs = [waiting.job for waiting in batch]
+        try:
+            # May be repeated after an unknown outcome: the ids are ours, so each row is stored once.
+            answers = await self._database.run(lambda connection: insert_jobs(connection, jobs))
+        except Exception as error:  # noqa: BLE001 - whatever it is, each submitter gets it
+            if len(batch) > 1 and isinstance(error, DatabaseError) and is_data_error(error):
+                for waiting in batch:
+                    await self._store([waiting])
+            else:
+                _fail(batch, error)
+            return
+        self._tell(jobs, answers)
+        for waiting, answer in zip(batch, answers, strict=True):
+            _hand_over(waiting, answer)
+
+    def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
+        due: dict[Lane, int] = {}
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Accepted) and not answer.is_replay and answer.run_at <= answer.created_at:
+                lane = Lane(job.queue, job.priority)
+                due[lane] = due.get(lane, 0) + 1
+        if due:
+            self._wake(due)
+
+
+def _hand_over(waiting: _Waiting, answer: Answer) -> None:
+    if waiting.answer.done():  # its request was given up
+        return
+    if isinstance(answer, Accepted):
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(answer)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

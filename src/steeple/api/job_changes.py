@@ -1,0 +1,90 @@
+"""What can be done to a job: cancel it, run it once more, change it while it waits."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
+
+from steeple.api import openapi, schemas, strict_json
+from steeple.api.bodies import read_json_text
+from steeple.api.deps import Writer
+from steeple.api.jobs import JobId
+from steeple.api.problem_kinds import Kind
+from steeple.api.render import job_text
+from steeple.api.replies import ACCEPTED, find_job, job_id_of, json_reply
+from steeple.api.requests import JobChange, NoQuery
+from steeple.api.services import services_of
+from steeple.api.strict_json import UnacceptableJson
+from steeple.errors import FieldError, InvalidJob
+from steeple.faults import field_errors
+from steeple.store import transitions
+from steeple.store.transitions import Edit
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    status_code=ACCEPTED,
+    response_model=schemas.Job,
+    response_description="The job: cancelled if it was pending; if it runs, with `cancel_requested_at`.",
+    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT),
+)
+async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
+    """A pending job is cancelled at once. A running one is told to stop, and made to if it does not."""
+    wanted = job_id_of(job_id)
+    await services_of(request).database.run(lambda connection: transitions.cancel(connection, wanted))
+    return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
+
+
+@router.post(
+    "/{job_id}/retry",
+    operation_id="retry_job",
+    summary="Run a job once more",
+    status_code=ACCEPTED,
+    response_model=schemas.Job,
+    response_description="The job, pending again.",
+    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, Kind.UNIQUE_KEY_HELD),
+)
+async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
+    """A job that has ended, however it did, becomes pending with all its attempts before it."""
+    wanted = job_id_of(job_id)
+    services = services_of(request)
+    lane = await services.database.run(lambda connection: transitions.retry(connection, wanted))
+    services.wakes.wake({lane: 1})
+    return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
+
+
+@router.patch(
+    "/{job_id}",
+    operation_id="update_job",
+    summary="Change a pending job",
+    response_model=schemas.Job,
+    response_description="The job as it is now.",
+    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, *openapi.BODY_PROBLEMS),
+    openapi_extra=openapi.body(JobChange, {"priority": "high"}),
+)
+async def update_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
+    """Change priority, queue, time or number of attempts of a job that waits."""
+    wanted = job_id_of(job_id)
+    services = services_of(request)
+    text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
+    change = _read_change(text)
+    lane = await services.database.run(lambda connection: transitions.edit(connection, wanted, change))
+    job = await find_job(request, wanted)
+    if job.run_at <= datetime.now(UTC):
+        services.wakes.wake({lane: 1})
+    return json_reply(job_text(job))
+
+
+def _read_change(text: str) -> Edit:
+    if strict_json.read_members(text) is None:
+        raise UnacceptableJson([FieldError("", "is not an object")])
+    try:
+        change = JobChange.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise InvalidJob(field_errors(error, strict_json.parse(text))) from None
+    return Edit(change.priority, change.queue, change.run_at, change.max_attempts)

@@ -1,0 +1,151 @@
+"""The kinds of problems that the API answers with. Each has a page of its own, to which its ``type`` leads."""
+
+from enum import Enum
+
+
+class Kind(Enum):
+    """A kind of problem: its name (and page, ``/problems/NAME``), status, title, and what its page says."""
+
+    NOT_JSON = (
+        "not-json",
+        400,
+        "The body is not JSON",
+        "The request's body must be one JSON document in UTF-8. `detail` says where reading stopped.",
+    )
+    BAD_REQUEST = (
+        "bad-request",
+        400,
+        "The request is not HTTP",
+        "The request could not be read as HTTP.",
+    )
+    UNAUTHORIZED = (
+        "unauthorized",
+        401,
+        "A valid API key is needed",
+        (
+            "Send `Authorization: Bearer stpl_…` with a key of `steeple keys create`. The answer is the same for a "
+            "key that is missing, unknown or revoked."
+        ),
+    )
+    FORBIDDEN = (
+        "forbidden",
+        403,
+        "The API key does not allow this",
+        (
+            "Reading needs the scope `read`, changing anything `write`; `admin` includes both. Use a key with more "
+            "scopes."
+        ),
+    )
+    NOT_FOUND = ("not-found", 404, "There is no such page", "No operation of the API has this path. See `/docs`.")
+    JOB_NOT_FOUND = (
+        "job-not-found",
+        404,
+        "There is no such job",
+        "No job has this id: it never existed, or it ended and its retention has passed.",
+    )
+    METHOD_NOT_ALLOWED = (
+        "method-not-allowed",
+        405,
+        "The method is not allowed here",
+        "The header `Allow` names the methods that this path knows.",
+    )
+    STATE_CONFLICT = (
+        "state-conflict",
+        409,
+        "The job's state does not allow this",
+        (
+            "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
+            "job can be changed. `state` is the state that it is in."
+        ),
+    )
+    UNIQUE_KEY_HELD = (
+        "unique-key-held",
+        409,
+        "An active job holds the unique key",
+        "At most one pending or running job has a given `unique_key`. `job_id` names the one that does.",
+    )
+    TOO_LARGE = (
+        "too-large",
+        413,
+        "The request is too large",
+        (
+            "The body as a whole and the arguments of each job have a limit in bytes; `detail` names it. Keep large "
+            "inputs elsewhere, and pass where they are."
+        ),
+    )
+    UNSUPPORTED_MEDIA_TYPE = (
+        "unsupported-media-type",
+        415,
+        "The body's type is not understood",
+        "Bodies are JSON: send `Content-Type: application/json`.",
+    )
+    INVALID_REQUEST = (
+        "invalid-request",
+        422,
+        "The request is not valid",
+        (
+            "`errors` names each place and what is wrong there: by `pointer`, a JSON Pointer into the body, or with "
+            "`in` into the query, the path or the headers. Nothing was stored."
+        ),
+    )
+    UNKNOWN_TASK = (
+        "unknown-task",
+        422,
+        "There is no such task",
+        (
+            "Neither this API nor any worker has registered a task of this name. `GET /v1/tasks` lists those that are"
+            " known."
+        ),
+    )
+    INVALID_ARGUMENTS = (
+        "invalid-arguments",
+        422,
+        "The task does not take these arguments",
+        (
+            "`errors` names each argument that is at fault. `GET /v1/tasks` has the JSON Schema of each task's "
+            "arguments."
+        ),
+    )
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        422,
+        "The idempotency key belongs to another request",
+        (
+            "This `Idempotency-Key` came with another body before; `job_id` names the job that was made then. Use a "
+            "new key for each request, and repeat a key only with the same body."
+        ),
+    )
+    TOO_MANY_REQUESTS = (
+        "too-many-requests",
+        429,
+        "Too many requests",
+        "Wait for as many seconds as `Retry-After` says, then try again.",
+    )
+    HEADERS_TOO_LARGE = (
+        "headers-too-large",
+        431,
+        "The request's headers are too large",
+        "The request line and headers together may take 64 KiB.",
+    )
+    INTERNAL_ERROR = (
+        "internal-error",
+        500,
+        "Something went wrong inside Steeple",
+        "This is a fault of Steeple, not of the request. Its log has the details under the `request_id`.",
+    )
+    UNAVAILABLE = (
+        "unavailable",
+        503,
+        "The API cannot do this just now",
+        (
+            "The database does not answer, its schema is not at head, or too much is waiting. Try again after as many"
+            " seconds as `Retry-After` says."
+        ),
+    )
+
+    def __init__(self, slug: str, status: int, title: str, text: str) -> None:
+        self.slug, self.status, self.title, self.text = slug, status, title, text
+
+    @property
+    def path(self) -> str:
+        return f"/problems/{self.slug}"

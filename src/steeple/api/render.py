@@ -1,0 +1,99 @@
+"""Replies as JSON text. What is JSON in the database goes out as it is, so that numbers stay exact."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from steeple.domain.job import NewJob
+from steeple.domain.states import State
+from steeple.store.inbox import Accepted
+from steeple.store.reads import AttemptView, JobView
+from steeple.store.reports import Line
+
+_quoted = json.encoder.encode_basestring
+
+
+def job_text(job: JobView) -> str:
+    """The job as the contract has it."""
+    schedule_id = None if job.schedule_id is None else str(job.schedule_id)
+    return (
+        f'{{"id":"{job.id}","task":{_text(job.task)},"args":{job.args},"state":"{job.state.value}",'
+        f'"queue":{_text(job.queue)},"priority":"{job.priority.value}","tags":[{",".join(map(_text, job.tags))}],'
+        f'"unique_key":{_text(job.unique_key)},"run_at":{_time(job.run_at)},"expires_at":{_time(job.expires_at)},'
+        f'"timeout":{job.timeout},"attempt":{job.attempt},"max_attempts":{job.max_attempts},'
+        f'"crashes":{job.crashes},"created_at":{_time(job.created_at)},"started_at":{_time(job.started_at)},'
+        f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
+        f'"result":{job.result or "null"},"error":{job.error or "null"},'
+        f'"cancel_requested_at":{_time(job.cancel_requested_at)},"schedule_id":{_text(schedule_id)}}}'
+    )
+
+
+def new_view(job: NewJob, accepted: Accepted) -> JobView:
+    """A job as it is when it has just been stored."""
+    return JobView(
+        id=job.id,
+        state=State.PENDING,
+        fence=0,
+        task=job.task,
+        args=job.args,
+        queue=job.queue,
+        priority=job.priority,
+        tags=job.tags,
+        unique_key=job.unique_key,
+        run_at=accepted.run_at,
+        expires_at=job.expires_at,
+        timeout=job.timeout,
+        attempt=0,
+        max_attempts=job.max_attempts,
+        crashes=0,
+        created_at=accepted.created_at,
+        started_at=None,
+        finished_at=None,
+        worker=None,
+        progress=None,
+        result=None,
+        error=None,
+        cancel_requested_at=None,
+        schedule_id=None,
+    )
+
+
+def page_text(jobs: Iterable[JobView], next_cursor: str | None) -> str:
+    return f'{{"jobs":[{",".join(map(job_text, jobs))}],"next_cursor":{_text(next_cursor)}}}'
+
+
+def attempts_text(attempts: Iterable[AttemptView]) -> str:
+    return f'{{"attempts":[{",".join(map(_attempt_text, attempts))}]}}'
+
+
+def _attempt_text(attempt: AttemptView) -> str:
+    return (
+        f'{{"attempt":{attempt.attempt},"state":"{attempt.state.value}","fence":{attempt.fence},'
+        f'"worker":{_text(attempt.worker)},"started_at":{_time(attempt.started_at)},'
+        f'"finished_at":{_time(attempt.finished_at)},"error":{attempt.error or "null"}}}'
+    )
+
+
+def logs_text(lines: Iterable[Line]) -> str:
+    return f'{{"logs":[{",".join(map(_line_text, lines))}]}}'
+
+
+def _line_text(line: Line) -> str:
+    # The fields as ASCII: a task may have logged half a surrogate pair.
+    return (
+        f'{{"id":{line.id},"at":{_time(line.at)},"attempt":{line.attempt},"message":{_text(line.message)},'
+        f'"fields":{json.dumps(line.fields)}}}'
+    )
+
+
+def time_text(moment: datetime) -> str:
+    """RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(moment: datetime | None) -> str:
+    return "null" if moment is None else f'"{time_text(moment)}"'
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)

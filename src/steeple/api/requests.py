@@ -1,0 +1,131 @@
+"""What requests may hold: every field checked, and none taken that is not known."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from steeple.api.examples import ARGUMENTS
+from steeple.domain.priority import Priority
+from steeple.domain.states import State
+from steeple.faults import UNSTORABLE, is_storable
+from steeple.submission import JobOptions, MaxAttempts, QueueName
+
+MOST_BATCH_JOBS = 10_000
+MOST_PAGE_JOBS = 1000
+_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+        raise ValueError("is no RFC 3339 time with a time zone, such as 2026-11-24T00:00:00Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+
+
+def _storable(value: str) -> str:
+    if not is_storable(value):
+        raise ValueError(UNSTORABLE)
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
+Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class SubmitRequest(JobOptions):
+    """A job to be submitted. What is left out, its task decides."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"task": "reports.render", "args": ARGUMENTS}]})
+
+    task: Annotated[str, Field(description="The task's name.")]
+    args: Annotated[dict[str, Any], Field(description="The task's arguments, by the JSON Schema of `GET /v1/tasks`.")]
+    run_at: Annotated[Moment | None, Field(description="Not before this; excludes `delay`.")] = None
+    expires_at: Annotated[Moment | None, Field(description="Not started by then, it fails: reason `expired`.")] = None
+
+
+class BatchRequest(BaseModel):
+    """Jobs to be submitted together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jobs: Annotated[list[SubmitRequest], Field(max_length=MOST_BATCH_JOBS)]
+
+
+class JobChange(BaseModel):
+    """What may be changed of a pending job; what is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"priority": "high"}]})
+
+    priority: Priority | None = None
+    queue: QueueName | None = None
+    run_at: Moment | None = None
+    max_attempts: MaxAttempts | None = None
+
+
+class JobQuery(BaseModel):
+    """The filters of the list of jobs: several values of one match any of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Annotated[list[State], Field(description="May be repeated, as may all but times, `q` and `limit`.")] = []
+    task: list[Text] = []
+    queue: list[Text] = []
+    priority: list[Priority] = []
+    tag: Annotated[list[Text], Field(description="Jobs that have any of these tags.")] = []
+    created_after: Annotated[Moment | None, Field(description="At this time or later.")] = None
+    created_before: Annotated[Moment | None, Field(description="Earlier than this time.")] = None
+    q: Annotated[
+        Text | None,
+        Field(
+            description="Text to look for, whatever the case, in the task's name, the tags, the unique key and the "
+            "error's message, and at the beginning of the id. A whole id finds that job only."
+        ),
+    ] = None
+    limit: Annotated[int, Field(ge=1, description=f"Jobs on a page; over {MOST_PAGE_JOBS} it is {MOST_PAGE_JOBS}.")] = (
+        50
+    )
+    cursor: Annotated[str | None, Field(description="`next_cursor` of the page before, with the same filters.")] = None
+
+
+class LogQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: Annotated[int, Field(ge=0, lt=2**63, description="The `id` of the last line that is known.")] = 0
+    limit: Annotated[int, Field(ge=1, description="Lines; over 1000 it is 1000.")] = 1000
+
+
+class NoQuery(BaseModel):
+    """For operations without query parameters: one that is sent is refused, not overlooked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WaitQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wait: Annotated[
+        Seconds | None, Field(description="Answer when the job ends, or after so many seconds; 60 at the most.")
+    ] = None
+
+
+class BatchQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partial: Annotated[bool, Field(description="Store the jobs that are right, whatever is wrong with others.")] = False

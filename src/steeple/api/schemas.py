@@ -1,0 +1,205 @@
+"""What replies hold, for the OpenAPI document only: they are written by ``render``, and not looked at again."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, QUEUE, TASK, WORKER
+from steeple.domain.job import Reason
+from steeple.domain.priority import Priority
+from steeple.domain.states import State
+
+
+class _Reply(BaseModel):
+    """Clients ignore members that they do not know."""
+
+
+class JobError(_Reply):
+    type: str
+    message: str
+    traceback: str | None = None
+    reason: Reason
+
+
+class Job(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB]})
+
+    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+    task: str
+    args: dict[str, Any]
+    state: State
+    queue: str
+    priority: Priority
+    tags: list[str]
+    unique_key: str | None
+    run_at: datetime
+    expires_at: datetime | None
+    timeout: Annotated[float, Field(description="Seconds per attempt.")]
+    attempt: Annotated[int, Field(description="How many attempts have begun.")]
+    max_attempts: int
+    crashes: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker: str | None
+    progress: Any
+    result: Any
+    error: JobError | None
+    cancel_requested_at: datetime | None
+    schedule_id: str | None
+
+
+class JobPage(_Reply):
+    jobs: list[Job]
+    next_cursor: Annotated[
+        str | None,
+        Field(
+            description="Null on the last page. A page may have fewer jobs than `limit`, even none, before the last."
+        ),
+    ]
+
+
+class Fault(_Reply):
+    pointer: Annotated[str, Field(description="A JSON Pointer (RFC 6901).")]
+    detail: str
+    within: Annotated[str | None, Field(alias="in", description="`query`, `path` or `header`; the body if absent.")] = (
+        None
+    )
+
+
+class Problem(_Reply):
+    """RFC 9457. Some types have further members, such as `job_id`."""
+
+    type: Annotated[str, Field(description="The page that explains this type of problem.")]
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    errors: list[Fault] = []
+
+
+class BatchItem(_Reply):
+    id: Annotated[str | None, Field(description="The job, if it was accepted.")] = None
+    error: Annotated[Problem | None, Field(description="Why it was not, with `partial`.")] = None
+
+
+class Batch(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [{"id": JOB["id"]}]}]})
+
+    jobs: Annotated[list[BatchItem], Field(description="In the order of the request.")]
+
+
+class Attempt(_Reply):
+    attempt: int
+    state: State
+    fence: int
+    worker: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: JobError | None
+
+
+class Attempts(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"attempts": [ATTEMPT]}]})
+
+    attempts: Annotated[list[Attempt], Field(description="Oldest first, the last 1000.")]
+
+
+class LogLine(_Reply):
+    id: int
+    at: datetime
+    attempt: int
+    message: str
+    fields: dict[str, Any]
+
+
+class Logs(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"logs": [LOG_LINE]}]})
+
+    logs: list[LogLine]
+
+
+class Retry(_Reply):
+    max_attempts: int
+    initial: float
+    factor: float
+    cap: float
+
+
+class Task(_Reply):
+    name: str
+    description: str
+    arguments: Annotated[
+        dict[str, Any], Field(alias="schema", description="The JSON Schema (2020-12) of its arguments.")
+    ]
+    queue: str
+    priority: Priority
+    timeout: float
+    retry: Retry
+    is_async: bool
+
+
+class Tasks(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [TASK]}]})
+
+    tasks: list[Task]
+
+
+class Queue(_Reply):
+    name: str
+    counts: Annotated[dict[State, int], Field(description="Jobs in each state.")]
+    oldest_wait: Annotated[float | None, Field(description="Seconds that the oldest due job has waited.")]
+    throughput: Annotated[float, Field(description="Jobs finished per second, over the last minute.")]
+    paused: bool
+
+
+class Queues(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"queues": [QUEUE]}]})
+
+    queues: list[Queue]
+
+
+class Running(_Reply):
+    id: str
+    task: str
+    started_at: datetime
+
+
+class Lane(_Reply):
+    queue: str | None
+    priority: Priority
+
+
+class Worker(_Reply):
+    id: str
+    name: str
+    version: str
+    slots: int
+    queues: Annotated[list[str] | None, Field(description="Null: every queue.")]
+    priorities: list[Priority]
+    lanes: Annotated[list[Lane], Field(description="Where it waits for wake-ups; a null queue stands for every.")]
+    running: list[Running]
+    started_at: datetime
+    heartbeat_at: datetime
+    silence: Annotated[float, Field(description="Seconds since its last heartbeat.")]
+    draining: bool
+
+
+class Workers(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"workers": [WORKER]}]})
+
+    workers: list[Worker]
+
+
+class Live(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
+
+    status: str
+
+
+class Ready(_Reply):
+    status: str
+    database: str
+    schema_revision: Annotated[str | None, Field(alias="schema")]
+    broker: str

@@ -1,0 +1,64 @@
+"""What the operations work with: one of each per process."""
+
+import asyncio
+import ipaddress
+
+from fastapi import FastAPI
+from starlette.requests import Request
+
+from steeple.api.group_commit import Inbox
+from steeple.api.intake import Intake
+from steeple.api.keyring import Keyring
+from steeple.api.known_tasks import KnownTasks
+from steeple.api.readiness import Readiness
+from steeple.api.waiting import Watcher
+from steeple.api.waking import Wakes
+from steeple.app import Steeple
+from steeple.settings import Settings
+from steeple.store.database import Database
+
+_READERS = 10
+_SUBMITTERS = 3
+"""Connections of their own for submits, so that no slow listing is in their way."""
+
+
+class Services:
+    """Nothing is connected before it is used. For one event loop."""
+
+    def __init__(self, app: Steeple | None, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings, size=_READERS)
+        self.wakes = Wakes(settings)
+        self.keyring = Keyring(self.database, is_private=is_loopback(settings.host))
+        self.tasks = KnownTasks(app, self.database)
+        self.intake = Intake(self.tasks, settings.max_args_bytes)
+        self.watcher = Watcher(self.database)
+        self.readiness = Readiness(settings)
+        self._submits = Database(settings, size=_SUBMITTERS)
+        self.inbox = Inbox(self._submits, self.wakes.wake)
+
+    async def close(self) -> None:
+        self.watcher.release()
+        await asyncio.to_thread(self.wakes.close)
+        await self._submits.close()
+        await self.database.close()
+        self.readiness.close()
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def attach(services: Services, app: FastAPI) -> None:
+    app.state.services = services
+
+
+def is_loopback(host: str) -> bool:
+    """True if only programs on this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,137 @@
+"""Submitting jobs, one or many."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import repeat
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from steeple.api import openapi, schemas
+from steeple.api.bodies import read_json_text
+from steeple.api.deps import Writer
+from steeple.api.direct import DirectRoute
+from steeple.api.examples import ARGUMENTS
+from steeple.api.intake import Refused, read_batch, read_submit, request_key
+from steeple.api.problem_kinds import Kind
+from steeple.api.problems import Fault, Problem, Refusal, problem_of
+from steeple.api.render import job_text, new_view
+from steeple.api.replies import ACCEPTED, awaited, find_job, json_reply, wait_headers
+from steeple.api.requests import BatchQuery, BatchRequest, SubmitRequest
+from steeple.api.services import services_of
+from steeple.api.waiting import preferred_wait
+from steeple.domain.job import NewJob
+from steeple.store.inbox import Accepted, Answer
+
+_PROBLEMS = (
+    *openapi.BODY_PROBLEMS,
+    Kind.UNKNOWN_TASK,
+    Kind.INVALID_ARGUMENTS,
+    Kind.IDEMPOTENCY_KEY_REUSED,
+    Kind.UNIQUE_KEY_HELD,
+)
+_EXAMPLE = {"task": "reports.render", "args": ARGUMENTS, "priority": "high", "tags": ["nightly"]}
+_REPLAYED = {"Idempotent-Replayed": "true"}
+_DESCRIBED = openapi.reply_headers(Idempotent_Replayed="`true` if an earlier request with the same key made this.")
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+async def submit_job(request: Request, caller: Writer) -> Response:
+    """Submit a job. Once this has answered 202 it is stored, and will run."""
+    services = services_of(request)
+    headers = dict(request.scope["headers"])
+    text = await read_json_text(request, headers, services.settings.max_body_bytes)
+    asked = await read_submit(text)
+    key = request_key(headers, caller, text)
+    job = await services.intake.job(asked, None if key is None else key.single())
+    accepted = await services.inbox.put(job)
+    view = await find_job(request, accepted.id) if accepted.is_replay else new_view(job, accepted)
+    seconds = preferred_wait(headers)
+    if seconds is not None:
+        view = await awaited(request, view, seconds)
+    told = {"Location": f"/v1/jobs/{view.id}", **wait_headers(seconds), **(_REPLAYED if accepted.is_replay else {})}
+    return json_reply(job_text(view), ACCEPTED, told)
+
+
+router.routes.append(
+    DirectRoute(
+        "/v1/jobs",
+        submit_job,
+        methods=["POST"],
+        tags=["jobs"],
+        operation_id="submit_job",
+        summary="Submit a job",
+        status_code=ACCEPTED,
+        response_model=schemas.Job,
+        response_description="The job.",
+        responses={
+            **openapi.problems(*_PROBLEMS),
+            ACCEPTED: {
+                "headers": _DESCRIBED
+                | openapi.reply_headers(Location="Where the job is.", Preference_Applied="The wait that was heeded.")
+            },
+        },
+        openapi_extra=openapi.body(SubmitRequest, _EXAMPLE) | openapi.headers("Idempotency-Key", "Prefer"),
+    )
+)
+
+
+@router.post(
+    "/batch",
+    operation_id="submit_batch",
+    summary="Submit up to 10,000 jobs",
+    status_code=ACCEPTED,
+    response_model=schemas.Batch,
+    response_description="What became of each job, in the order of the request.",
+    responses={**openapi.problems(*_PROBLEMS), ACCEPTED: {"headers": _DESCRIBED}},
+    openapi_extra=openapi.body(BatchRequest, {"jobs": [_EXAMPLE]}) | openapi.headers("Idempotency-Key"),
+)
+async def submit_batch(request: Request, caller: Writer, query: Annotated[BatchQuery, Query()]) -> Response:
+    """Submit jobs in one transaction: all of them or, if one is refused, none. With `partial` those that can be."""
+    services = services_of(request)
+    headers = dict(request.scope["headers"])
+    text = await read_json_text(request, headers, services.settings.max_body_bytes)
+    asked = await read_batch(text)
+    key = request_key(headers, caller, text)
+    found = await services.intake.jobs(asked, repeat(None) if key is None else key.of_each())
+    _require_all(found, query)
+    jobs = [each for each in found if isinstance(each, NewJob)]
+    stored = iter(await services.inbox.put_batch(jobs, partial=query.partial))
+    answers = [next(stored) if isinstance(each, NewJob) else each for each in found]
+    _require_all(answers, query)
+    items = [_item(number, answer) for number, answer in enumerate(answers)]
+    is_replay = any(isinstance(answer, Accepted) and answer.is_replay for answer in answers)
+    return json_reply(json.dumps({"jobs": items}), ACCEPTED, _REPLAYED if is_replay else {})
+
+
+def _require_all(found: Sequence[NewJob | Answer | Refused], query: BatchQuery) -> None:
+    """Raises ``Refusal`` if one was refused that may not be."""
+    refused = [_problem(number, each) for number, each in enumerate(found) if not isinstance(each, NewJob | Accepted)]
+    if refused and not query.partial:
+        raise Refusal(_of_all(refused))
+
+
+def _of_all(refused: Sequence[Problem]) -> Problem:
+    kinds = {problem.kind for problem in refused}
+    detail = f"{len(refused)} jobs are refused, so none was stored; the first: {refused[0].detail}"
+    faults = tuple(fault for problem in refused for fault in problem.faults)
+    return Problem(kinds.pop() if len(kinds) == 1 else Kind.INVALID_REQUEST, detail, faults)
+
+
+def _item(number: int, answer: Accepted | Refused) -> dict[str, object]:
+    if isinstance(answer, Accepted):
+        return {"id": str(answer.id)}
+    return {"error": _problem(number, answer).document()}
+
+
+def _problem(number: int, refused: Refused) -> Problem:
+    """The problem with the job of that number, whose places are those in the whole request."""
+    problem = problem_of(refused)
+    assert problem is not None
+    at = f"/jobs/{number}"
+    faults = tuple(
+        fault if fault.within else replace(fault, pointer=at + fault.pointer) for fault in problem.faults
+    ) or (Fault(at, problem.detail),)
+    return replace(problem, faults=faults)

@@ -1,0 +1,52 @@
+"""Wakes workers for jobs that this API made due."""
+
+from collections.abc import Mapping
+from time import monotonic
+
+from steeple.broker.wake import Waker
+from steeple.domain.priority import Lane
+from steeple.domain.waking import Crew
+from steeple.settings import Settings
+from steeple.store.engine import create_engine, in_transaction
+from steeple.store.workers import live_workers
+
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+class Wakes:
+    """Hands lanes to a waker; without a broker it does nothing, and the scheduler's wakes are all there are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._fleet = Fleet(settings)
+        self._waker = None if settings.broker_url is None else Waker(settings, self._fleet.crews)
+
+    def wake(self, lanes: Mapping[Lane, int]) -> None:
+        """Note that so many jobs became due in these lanes. Returns at once."""
+        if self._waker is not None:
+            self._waker.wake(lanes)
+
+    def close(self) -> None:
+        """Send what is noted. May take seconds if the broker is away."""
+        if self._waker is not None:
+            self._waker.close()
+        self._fleet.close()
+
+
+class Fleet:
+    """The live workers, as they were a second ago at the most. For the waker's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._dead_after = settings.worker_dead_after
+        self._engine = create_engine(settings, size=1)
+        self._found: tuple[Crew, ...] = ()
+        self._until = float("-inf")
+
+    def crews(self) -> tuple[Crew, ...]:
+        if monotonic() >= self._until:
+            workers = in_transaction(self._engine, lambda connection: live_workers(connection, self._dead_after))
+            self._found = tuple(Crew(worker.binding, worker.slots) for worker in workers if not worker.draining)
+            self._until = monotonic() + _LOOK_AGAIN_SECONDS
+        return self._found
+
+    def close(self) -> None:
+        self._engine.dispose()
