@@ -76,7 +76,13 @@ def outcome(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_job(body: dict[str, Any]) -> dict[str, Any]:
-    defaults = {"queue": "default", "priority": "default", "tags": [], "unique_key": None, "expires_at": None}
+    defaults: dict[str, Any] = {
+        "queue": "default",
+        "priority": "default",
+        "tags": [],
+        "unique_key": None,
+        "expires_at": None,
+    }
     defaults |= {"timeout": 3600.0, "max_attempts": 3, "run_at": now()}
     blank = dict.fromkeys(("started_at", "finished_at", "worker", "progress", "result", "error", "schedule_id"))
     given = {name: value for name, value in body.items() if name != "delay"}

@@ -23,12 +23,14 @@ def compose() -> dict[str, Any]:
     """The file with the defaults of its variables."""
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "compose.yaml").read_text())
     assert "$" not in text, "a variable without a default"
-    return yaml.safe_load(text)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
 
 
 @pytest.fixture(scope="module")
 def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return compose["services"]
+    found: dict[str, dict[str, Any]] = compose["services"]
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -72,8 +72,8 @@ def test_a_cancelled_pending_job_has_ended(playground: Playground) -> None:
 
 def test_the_first_wish_to_cancel_is_the_one_that_is_kept(playground: Playground) -> None:
     job = playground.running()
-    for when in (NOW, at(5)):
-        do(playground, lambda connection, when=when: transitions.cancel(connection, job.id, now=when))
+    do(playground, lambda connection: transitions.cancel(connection, job.id, now=NOW))
+    do(playground, lambda connection: transitions.cancel(connection, job.id, now=at(5)))
     assert playground.read(job.id).cancel_requested_at == NOW
 
 

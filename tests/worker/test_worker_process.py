@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from watching import Watcher, WorkerProcess
 
-from steeple import Settings, State
+from steeple import Handle, Settings, State
 from steeple.broker.celery_app import WAKE_TASK, make_celery, queue_name
 from steeple.domain.priority import Lane, Priority
 from steeple.embedded.processes import is_alive, wait_until
@@ -212,13 +212,13 @@ def test_a_bound_worker_leaves_other_lanes_alone(start_worker: Start, watch: Wat
     mine = watch.submit("echo", {"value": 1}, queue="reports", priority="high")
     others = [watch.submit("echo", queue="mail"), watch.submit("echo", priority="high")]
 
-    def is_done() -> bool:
+    def is_done(job: Handle) -> bool:
         watch.wake(lane)
-        return watch.read(mine).state is State.SUCCESS
+        return watch.read(job).state is State.SUCCESS
 
-    assert wait_until(is_done, 15)
+    assert wait_until(lambda: is_done(mine), 15)
     last = watch.submit("echo", queue="mail", priority="high")
-    assert wait_until(lambda: watch.wake(lane) or watch.read(last).state is State.SUCCESS, 15)
+    assert wait_until(lambda: is_done(last), 15)
     assert [watch.read(other).state for other in others] == [State.PENDING, State.PENDING]
 
 

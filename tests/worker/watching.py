@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -75,7 +76,7 @@ class Watcher:
         self._app = app
         self._publisher = Publisher(make_celery(settings))
 
-    def submit(self, task: str, args: dict[str, object] | None = None, **options: object) -> Handle:
+    def submit(self, task: str, args: dict[str, object] | None = None, **options: Any) -> Handle:
         return self._app.submit(task, args, **options)
 
     def read(self, handle: Handle) -> JobView:

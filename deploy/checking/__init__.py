@@ -1,0 +1,1 @@
+"""What deploy/check-image is made of."""
