@@ -107,6 +107,9 @@ class Supervisor:
         self._console.say("starting " + ", ".join(process.name for process in self._parts))
         for watch in self._watches[2:]:
             watch.start()
+        self._console.say("for programs of your own that submit jobs:")
+        self._console.say(f"  export STEEPLE_DATABASE_URL='{self._postgres.url()}'")
+        self._console.say(f"  export STEEPLE_BROKER_URL='{self._valkey.url()}'")
         self._greeter.start()
 
     def _prepare(self, process: PartProcess) -> None:
