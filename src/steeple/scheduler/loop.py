@@ -116,9 +116,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
         Tick("roll_up", lambda: roll_up(engine, single)),
         Tick("prune", Prune(single, settings)),
     )
-    waking = threading.Thread(
-        target=Loop([Tick("wake_due", wake_due)], stop, troubles).run, name="wake_due", daemon=True
-    )
+    waking = threading.Thread(target=_wake, args=[wake_due, stop, troubles], name="wake_due", daemon=True)
     try:
         if app is not None:
             records = [task.record for task in app.tasks.values()]
@@ -130,6 +128,11 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     finally:
         engine.dispose()
     events.scheduler_stopped()
+
+
+def _wake(wake_due: WakeDue, stop: threading.Event, troubles: Troubles) -> None:
+    Loop([Tick("wake_due", wake_due)], stop, troubles).run()
+    wake_due.close()
 
 
 @contextmanager

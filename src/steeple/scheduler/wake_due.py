@@ -44,6 +44,10 @@ class WakeDue:
         longest = self._settings.wake_interval
         return longest if work.next_in is None else min(longest, max(work.next_in, _SOONEST_SECONDS))
 
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._publisher.close()
+
     def _known_fleet(self) -> tuple[Crew, ...]:
         if monotonic() - self._fleet_seen > _LOOK_AGAIN_SECONDS:
             alive = self._settings.worker_dead_after
