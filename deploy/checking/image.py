@@ -15,7 +15,8 @@ from checking.report import Failed, expect, passed
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "steeple:check"
 UID = "10001"
-HAND_MADE_BASE = "steeple-base:bookworm"
+SUITE = "trixie"
+HAND_MADE_BASE = f"steeple-base:{SUITE}"
 
 WRITABLE = """
 find / -xdev -writable ! -type l ! -path '/proc/*' ! -path '/dev/*' ! -path '/sys/*' 2>/dev/null \\
@@ -37,7 +38,7 @@ def settle_base(engine: Engine, wanted: str | None) -> str | None:
         with tempfile.TemporaryDirectory(prefix="steeple-base-") as folder:
             root = Path(folder, "root")  # the temporary folder itself is closed to others, as no image's root may be
             packages = "--include=python3,python3-venv,ca-certificates"
-            _run("debootstrap", "--variant=minbase", packages, "bookworm", str(root))
+            _run("debootstrap", "--variant=minbase", packages, SUITE, str(root))
             _run("tar", "-C", str(root), "-cf", f"{folder}/root.tar", ".")
             engine.show("import", f"{folder}/root.tar", HAND_MADE_BASE)
     return f"localhost/{HAND_MADE_BASE}"
