@@ -10,8 +10,14 @@ import pytest
 # The double of the API lives with the client's tests; no test module imports across folders but by this line.
 sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 
-from contract_api import Memory, served
-from steeple_command import Steeple
+from contract_api import Memory, Stage, serving
+from steeple_command import Steeple, SteepleHere, SteepleProcess
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -20,10 +26,9 @@ def memory() -> Memory:
 
 
 @pytest.fixture
-def api_url(memory: Memory) -> Iterator[str]:
+def api_url(stage: Stage, memory: Memory) -> str:
     """POINT THIS TO THE REAL API, as in the client's tests."""
-    with served(memory) as url:
-        yield url
+    return stage.show(memory)
 
 
 @pytest.fixture(autouse=True)
@@ -36,5 +41,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def steeple(tmp_path: Path) -> Steeple:
-    """Runs ``steeple`` in an empty directory."""
-    return Steeple(tmp_path)
+    """Runs ``steeple`` as users do, in an empty directory."""
+    return SteepleProcess(tmp_path)
+
+
+@pytest.fixture
+def steeple_here() -> Steeple:
+    """Runs ``steeple`` in this process."""
+    return SteepleHere()

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from contract_api import Memory, served
+from contract_api import Memory, Stage, serving
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -13,8 +19,7 @@ def memory() -> Memory:
 
 
 @pytest.fixture
-def api_url(memory: Memory) -> Iterator[str]:
+def api_url(stage: Stage, memory: Memory) -> str:
     """POINT THIS TO THE REAL API: tests that take ``api_url`` without ``memory`` use only what the contract promises
     and the demo tasks, with a worker running."""
-    with served(memory) as url:
-        yield url
+    return stage.show(memory)

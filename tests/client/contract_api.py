@@ -1,4 +1,4 @@
-"""A small API that answers as `API.md` says, with jobs in memory and no worker: for the tests of client and CLI only.
+"""A small API that answers as the contract says, with jobs in memory and no worker: for the tests of client and CLI only.
 
 A job without a delay ends 50 ms after its submit as its demo task would; one with a delay stays PENDING.
 """
@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 ENDS_AFTER = 0.05
 TERMINAL = {"SUCCESS", "FAILED", "CANCELLED"}
@@ -202,17 +203,36 @@ def make_app(memory: Memory) -> FastAPI:
     return app
 
 
+class Stage:
+    """An ASGI application that hands on to another, which may change: a server takes longer to start than a test."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._app: ASGIApp | None = None
+
+    def show(self, memory: Memory) -> str:
+        """Serve the API over this memory from now on; its URL."""
+        self._app = make_app(memory)
+        return self.url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._app is not None
+        await self._app(scope, receive, send)
+
+
 @contextmanager
-def served(memory: Memory) -> Iterator[str]:
-    """The URL of a real server on a free port, for the length of the block."""
-    config = uvicorn.Config(make_app(memory), port=0, log_level="critical", ws="none", lifespan="off")
+def serving() -> Iterator[Stage]:
+    """A real server on a free port, for the length of the block."""
+    stage = Stage()
+    config = uvicorn.Config(stage, port=0, log_level="critical", ws="none", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.005)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        stage.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield stage
     finally:
         server.should_exit = True
         thread.join()

@@ -27,6 +27,7 @@ from steeple.client import (
     Unauthorized,
     Unavailable,
     WaitTimeout,
+    wire,
 )
 
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
@@ -55,6 +56,12 @@ class Blocking:
     def __exit__(self, *_: object) -> None:
         self._loop.run(self._client.__aexit__(None, None, None))
         self._loop.close()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How they grow is tested where they are reckoned."""
+    monkeypatch.setattr(wire, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(params=["sync", "aio"])

@@ -39,6 +39,9 @@ TRIES = 3
 LONGEST_PAUSE = 10.0
 """Seconds. An API that asks for a longer pause has its refusal handed to the caller, who knows whether to wait."""
 
+FIRST_PAUSE = 0.25
+"""Seconds, before a request is sent again for the first time."""
+
 _OUTRUN_PAUSE = 0.5
 
 T = TypeVar("T")
@@ -219,12 +222,12 @@ class Waiting:
 def pause_before_retry(request: Request[Any], error: ClientError, tries: int, jitter: float) -> float | None:
     """Seconds until the request may be sent again after ``tries`` failed ones; None if it may not.
 
-    The pauses grow by 4 from 0.25 s; ``jitter``, from 0 to 1, takes up to half of it off, so that clients of an API
+    The pauses grow by 4 from ``FIRST_PAUSE``; ``jitter``, from 0 to 1, takes up to half of it off, so that clients of an API
     that comes back do not meet in one moment.
     """
     if tries >= TRIES or not _may_send_again(request, error):
         return None
-    backoff = 0.25 * 4 ** (tries - 1) * (1 - jitter / 2)
+    backoff = FIRST_PAUSE * 4 ** (tries - 1) * (1 - jitter / 2)
     wanted = getattr(error, "retry_after", None) or 0.0
     return max(backoff, wanted) if wanted <= LONGEST_PAUSE else None
 
