@@ -226,6 +226,16 @@ def test_the_same_finish_twice_counts_once(playground: Playground) -> None:
     assert playground.read(job.id).state == State.SUCCESS
 
 
+def test_an_old_finish_beside_the_new_one_of_the_same_job_is_told(playground: Playground) -> None:
+    claimant = playground.worker()
+    old = playground.running(claimant)
+    with playground.engine.begin() as connection:
+        transitions.release(connection, [claim_of(old)])
+    (new,) = playground.claim(claimant)
+    assert playground.finish(claimant, end(old, State.FAILED), end(new, State.SUCCESS)) == (claim_of(old),)
+    assert playground.read(old.id).state == State.SUCCESS
+
+
 def test_a_finish_for_a_job_that_is_gone_is_stale(playground: Playground) -> None:
     claimant = playground.worker()
     job = playground.running(claimant)

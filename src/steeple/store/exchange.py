@@ -133,6 +133,7 @@ claimed AS (
 )
 SELECT (SELECT count(*) FROM finished) AS finished_count,
        (SELECT array_agg(id) FROM finished) AS finished_ids,
+       (SELECT array_agg(fence) FROM finished) AS finished_fences,
        (SELECT queue FROM lane LIMIT 1) AS due_queue,
        (SELECT priority FROM lane LIMIT 1) AS due_priority,
        EXISTS (SELECT FROM claimant) AS is_alive,
@@ -203,7 +204,7 @@ def exchange(
     ).all()
     return Exchanged(
         jobs=tuple(_claimed_job(row) for row in rows if row.place is not None),
-        stale=_stale(finishes, rows[0].finished_count, rows[0].finished_ids),
+        stale=_stale(finishes, rows[0]),
         due=None if rows[0].due_queue is None else Lane(rows[0].due_queue, Priority.from_rank(rows[0].due_priority)),
         is_alive=rows[0].is_alive,
     )
@@ -245,11 +246,11 @@ def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:
     }
 
 
-def _stale(finishes: Sequence[Finish], count: int, finished_ids: list[UUID] | None) -> tuple[Claim, ...]:
-    if count == len(finishes):
+def _stale(finishes: Sequence[Finish], row: Row[Any]) -> tuple[Claim, ...]:
+    if row.finished_count == len(finishes):
         return ()
-    landed = set(finished_ids or ())
-    return tuple(Claim(finish.id, finish.fence) for finish in finishes if finish.id not in landed)
+    landed = set(zip(row.finished_ids or (), row.finished_fences or (), strict=True))
+    return tuple(Claim(finish.id, finish.fence) for finish in finishes if (finish.id, finish.fence) not in landed)
 
 
 def _claimed_job(row: Row[Any]) -> ClaimedJob:
