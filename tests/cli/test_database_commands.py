@@ -11,16 +11,18 @@ from steeple.cli.exits import ExitCode
 NOBODY = "postgresql://me:hunter2@127.0.0.1:1/steeple"
 
 
-def test_upgrade_makes_the_schema_and_status_sees_it(steeple: Steeple, empty_database_url: str) -> None:
-    before = steeple("db", "status", STEEPLE_DATABASE_URL=empty_database_url)
+def test_upgrade_makes_the_schema_and_status_sees_it(
+    steeple: Steeple, steeple_here: Steeple, empty_database_url: str
+) -> None:
+    before = steeple_here("db", "status", STEEPLE_DATABASE_URL=empty_database_url)
     upgraded = steeple("db", "upgrade", STEEPLE_DATABASE_URL=empty_database_url)
-    after = steeple("db", "status", "--json", STEEPLE_DATABASE_URL=empty_database_url)
+    after = steeple_here("db", "status", "--json", STEEPLE_DATABASE_URL=empty_database_url)
     assert (before.returncode, before.stdout.split("\t")[0]) == (ExitCode.FAILED, "none")
     assert "steeple db upgrade" in before.stderr
     assert (upgraded.returncode, upgraded.stdout, after.returncode) == (0, "", 0)
     document = json.loads(after.stdout)
     assert document["current"] == document["head"]
-    assert steeple("db", "current", STEEPLE_DATABASE_URL=empty_database_url).stdout == f"{document['head']}\n"
+    assert steeple_here("db", "current", STEEPLE_DATABASE_URL=empty_database_url).stdout == f"{document['head']}\n"
 
 
 def test_a_key_is_printed_once_listed_without_it_and_revoked(steeple_here: Steeple, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""A small API that answers as the contract says, with jobs in memory and no worker: for the tests of client and CLI only.
+"""A small API that answers as the contract says, with jobs in memory and no worker: for tests of client and CLI only.
 
 A job without a delay ends 50 ms after its submit as its demo task would; one with a delay stays PENDING.
 """
