@@ -14,14 +14,14 @@ _SECRET_NAME = re.compile(
 _SECRETS = (
     (
         re.compile(
-            r"""(?i)\b(authorization['"]?\s{0,4}[:=,]\s{0,4}b?['"]?(?:(?:bearer|basic)\s{1,8})?)[^\s'",})\]]{1,4096}"""
+            r"""(?i)\b(authorization['"]?\s{0,4}[:=,]\s{0,4}(?:b?['"])?(?:(?:bearer|basic)\s{1,8})?)[^\s'",})\]]{1,4096}"""
         ),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(?i)\b(bearer\s{1,8})[\w.~+/=-]{8,4096}"), rf"\1{_HIDDEN}"),
     (re.compile(r"\bstpl_[\w-]+"), f"stpl_{_HIDDEN}"),
     (re.compile(r"://\S{0,1024}@"), f"://{_HIDDEN}@"),
-    (re.compile(r"(?i)\b(passw(?:or)?d|pwd)=('[^']{0,1024}'|[^\s&;'\"]{1,1024})"), rf"\1={_HIDDEN}"),
+    (re.compile(r"(?i)(passw(?:or)?d|pwd)=('[^']{0,1024}'|[^\s&;'\"]{1,1024})"), rf"\1={_HIDDEN}"),
 )
 
 
