@@ -59,6 +59,12 @@ def test_fields_that_only_sound_like_secrets_are_left() -> None:
     assert redact(None, "info", dict(event)) == event
 
 
+def test_what_holds_itself_is_shown_as_text() -> None:
+    endless: list[object] = [f"password={SECRET}"]
+    endless.append(endless)
+    assert SECRET not in str(redact(None, "info", {"event": "e", "endless": endless}))
+
+
 @pytest.mark.parametrize("text", ["a" * 100_000, "://" * 30_000, "authorization:" * 7_000, "password=" * 10_000])
 def test_long_text_takes_no_longer_than_its_length_is_worth(text: str) -> None:
     began = perf_counter()

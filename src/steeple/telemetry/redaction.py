@@ -6,6 +6,9 @@ from typing import Any
 from structlog.types import EventDict, WrappedLogger
 
 _HIDDEN = "***"
+_DEEPEST = 10
+"""Levels; what is below, be it that something holds itself, is shown as text."""
+
 _SECRET_NAME = re.compile(
     r"(?i)^(proxy-)?authorization$|^(set-)?cookie$|api[_-]?key$|passw(or)?d$|^pwd$|secret$|token$"
 )
@@ -37,20 +40,20 @@ def redacted(text: str) -> str:
     return text
 
 
-def _redacted_field(name: object, value: Any) -> Any:
+def _redacted_field(name: object, value: Any, depth: int = 0) -> Any:
     if isinstance(name, str) and value is not None and _SECRET_NAME.search(name):
         return _HIDDEN
-    return _redacted_value(value)
+    return _redacted_value(value, depth)
 
 
-def _redacted_value(value: Any) -> Any:
+def _redacted_value(value: Any, depth: int) -> Any:
     match value:
         case str():
             return redacted(value)
         case None | bool() | int() | float():
             return value
-        case dict():
-            return {name: _redacted_field(name, each) for name, each in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_redacted_value(each) for each in value]
+        case dict() if depth < _DEEPEST:
+            return {name: _redacted_field(name, each, depth + 1) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset() if depth < _DEEPEST:
+            return [_redacted_value(each, depth + 1) for each in value]
     return redacted(repr(value))
