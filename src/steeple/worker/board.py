@@ -7,8 +7,10 @@ of the seats that are its own by turns.
 
 import fcntl
 import mmap
+import os
 import struct
 import tempfile
+import weakref
 from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
@@ -52,8 +54,8 @@ class Board:
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._memory = mmap.mmap(-1, _HEADER_BYTES + slots * _TURNS * _SEAT_BYTES)
-        self._locks = tempfile.TemporaryFile()  # noqa: SIM115 - the kernel closes it when the last of us is gone
-        self.seats = tuple(Seat(self._memory, self._locks.fileno(), number) for number in range(slots * _TURNS))
+        locks = _LockFile()
+        self.seats = tuple(Seat(self._memory, locks, number) for number in range(slots * _TURNS))
 
     @property
     def worker_id(self) -> UUID:
@@ -77,10 +79,26 @@ class Board:
         return next((seat for seat in self.seats[index :: self._slots] if not seat.pid), None)
 
 
+class _LockFile:
+    """A nameless file, a byte of it for each seat: the lock on it is gone when the process that took it is."""
+
+    def __init__(self) -> None:
+        self.descriptor, path = tempfile.mkstemp(prefix="steeple-board-")
+        os.unlink(path)
+        weakref.finalize(self, os.close, self.descriptor)
+
+    def lock(self, byte: int) -> None:
+        """Raises ``OSError`` if another process holds it."""
+        fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+
+    def unlock(self, byte: int) -> None:
+        fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, byte)
+
+
 class Seat:
     """One slot's place. ``number`` names the slot in the database."""
 
-    def __init__(self, memory: mmap.mmap, locks: int, number: int) -> None:
+    def __init__(self, memory: mmap.mmap, locks: "_LockFile", number: int) -> None:
         self._memory = memory
         self._locks = locks
         self._start = _HEADER_BYTES + number * _SEAT_BYTES
@@ -94,7 +112,7 @@ class Seat:
 
     def take(self, pid: int) -> None:
         """Sit down. The kernel drops the lock when the process dies, and a child of its own does not inherit it."""
-        fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
+        self._locks.lock(self.number)
         _PID.pack_into(self._memory, self._start, pid)
 
     def is_deserted(self) -> bool:
@@ -102,10 +120,10 @@ class Seat:
         if not self.pid:
             return False
         try:
-            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
+            self._locks.lock(self.number)
         except OSError:
             return False
-        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, self.number)
+        self._locks.unlock(self.number)
         return True
 
     def clear(self) -> None:
