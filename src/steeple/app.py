@@ -165,7 +165,8 @@ class Steeple:
         job = new_job(task.record, encoded, options, limit=self._backend.settings.max_args_bytes)
         if options.idempotency_key is None:
             return job
-        return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, request_hash(job)))
+        asked = request_hash(task.record.name, encoded, options)
+        return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, asked))
 
 
 def _in_batch(error: InvalidArguments, place: int) -> InvalidArguments:

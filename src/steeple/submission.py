@@ -1,8 +1,8 @@
 """From a request for a job to the row that will be stored: options checked, defaults filled in. No I/O."""
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -106,10 +106,10 @@ def new_job(
     )
 
 
-def request_hash(job: NewJob) -> bytes:
-    """Tells a repeated request from another one: of all that was asked for, but not of the id."""
-    asked = asdict(replace(job, id=UUID(int=0), idempotency=None))
-    return hashlib.sha256(repr(sorted(asked.items())).encode()).digest()
+def request_hash(task: str, args: str, options: PythonOptions) -> bytes:
+    """Tells a repeated request from another one, by what was asked for; what the task decides may change meanwhile."""
+    asked = options.model_dump(mode="json", exclude={"idempotency_key"})
+    return hashlib.sha256(json.dumps([task, args, asked]).encode()).digest()
 
 
 def new_id() -> UUID:

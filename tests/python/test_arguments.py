@@ -202,7 +202,7 @@ def test_text_that_cannot_be_stored_is_refused_at_its_place(text: str) -> None:
 
 def test_a_name_that_cannot_be_stored_is_refused_and_can_be_shown() -> None:
     ((place, detail),) = _faults(_task_of(Any).encode, {"value": {"a\x00\ud800": 1}})
-    assert place == "/args/value/a\ufffd?"
+    assert place == "/args/value/a\ufffd\ufffd"
     assert detail.startswith("the name holds a NUL")
 
 

@@ -163,6 +163,29 @@ def test_the_same_idempotency_key_for_another_request_is_refused(
     assert count() == 1
 
 
+@pytest.mark.parametrize("option", [{"priority": "high"}, {"delay": 6}, {"retry": Retry()}, {"tags": ["a"]}])
+def test_other_options_make_it_another_request(
+    render: Submittable[..., Any], count: Count, option: dict[str, Any]
+) -> None:
+    submit = render.submit.with_options(idempotency_key="k", delay=5)
+    submit("x")
+
+    with pytest.raises(IdempotencyKeyReused):
+        submit.with_options(**option)("x")
+    assert count() == 1
+
+
+def test_a_repeat_after_the_tasks_defaults_have_changed_is_still_a_repeat(settings: Settings, count: Count) -> None:
+    ids = set()
+    for timeout in (60.0, 90.0):  # as before and after a deployment
+        app = Steeple(settings)
+        task = app.task("t", timeout=timeout)(lambda: None)
+        ids.add(task.submit.with_options(idempotency_key="k")().id)
+        app.close()
+
+    assert len(ids) == count() == 1
+
+
 def test_an_active_job_holds_its_unique_key_until_it_ends(
     render: Submittable[..., Any], engine: Engine, count: Count
 ) -> None:
