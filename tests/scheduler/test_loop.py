@@ -103,7 +103,7 @@ def test_a_database_that_is_away_is_one_trouble_for_all_ticks(events: Callable[[
 
 
 def test_pauses_after_faults_grow_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
     found = Loop([Tick("broken", lambda: 0.0)], threading.Event(), Troubles())
     pauses = [found._pause_after(0, ValueError("no")) for _ in range(100)]
     assert pauses[:7] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]

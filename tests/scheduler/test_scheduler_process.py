@@ -91,9 +91,17 @@ def test_it_brings_the_schema_to_head_and_registers_the_app_s_tasks(
 def test_without_leave_to_upgrade_it_says_what_to_do(
     start: Callable[..., SchedulerProcess], empty_database_url: str
 ) -> None:
-    scheduler = start(empty_database_url, "steeple.demo.tasks:app", STEEPLE_AUTO_UPGRADE="false")
+    scheduler = start(empty_database_url, STEEPLE_AUTO_UPGRADE="false")
     assert scheduler.process.wait(PATIENCE) != 0
     assert "steeple db upgrade" in scheduler._log.read_text()
+
+
+def test_a_database_that_is_away_at_the_start_is_told(
+    start: Callable[..., SchedulerProcess], empty_database_url: str
+) -> None:
+    scheduler = start(empty_database_url.replace("/test_", "/no_such_"))
+    assert scheduler.process.wait(PATIENCE) != 0
+    assert "Traceback" not in scheduler._log.read_text()
 
 
 def test_it_outlives_the_database_and_says_so_once(

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from time import monotonic
 
 from steeple.app import Steeple
+from steeple.errors import ConfigurationError
 from steeple.scheduler.expire import expire
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
@@ -21,7 +22,7 @@ from steeple.scheduler.wake_due import WakeDue
 from steeple.settings import Settings
 from steeple.store import tasks
 from steeple.store.engine import DatabaseError, create_engine, database_url, in_transaction, is_away
-from steeple.store.migrate import upgrade
+from steeple.store.migrate import status, upgrade
 from steeple.telemetry import events, logs
 
 _AWAY_SECONDS = 1.0
@@ -98,9 +99,16 @@ def run(settings: Settings, app: Steeple | None) -> None:
     logs.configure(settings, "scheduler")
     stop = threading.Event()
     with _set_by_signals(stop):
-        if settings.auto_upgrade:
-            upgrade(database_url(settings).render_as_string(hide_password=False))
+        _prepare_schema(settings)
         schedule(settings, app, stop)
+
+
+def _prepare_schema(settings: Settings) -> None:
+    url = database_url(settings).render_as_string(hide_password=False)
+    if settings.auto_upgrade:
+        upgrade(url)
+    elif status(url).current is None:
+        raise ConfigurationError("the database has no schema yet: run `steeple db upgrade`")
 
 
 def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> None:
