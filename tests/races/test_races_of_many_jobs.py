@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from playground import NOW, Playground, claim_of, end
-from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.job import ClaimedJob, Idempotency, NewJob
 from steeple.domain.states import State
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 from steeple.store import counters, transitions
@@ -94,19 +94,22 @@ def test_batches_with_the_same_keys_in_opposite_order_do_not_lock_each_other_out
 
 def test_finishes_rescues_and_releases_in_any_order_do_not_lock_each_other_out(playground: Playground) -> None:
     claimant = playground.worker()
+    jobs: list[ClaimedJob] = []
+
+    def finish(connection: Connection) -> int:
+        finishes = [end(job, State.SUCCESS) for job in jobs[::-1]]
+        return len(jobs) - len(exchange(connection, finishes, claimant, 0, now=NOW).stale)
+
+    def rescue(connection: Connection) -> int:
+        return transitions.rescue(connection, [claim_of(job) for job in jobs[::-1]], "gone", now=NOW).jobs
+
+    def release(connection: Connection) -> int:
+        return transitions.release(connection, [claim_of(job) for job in jobs])
+
     for _ in range(ROUNDS):
         playground.add_many(30)
-        jobs = list(playground.claim(claimant, 128))
-        claims = [claim_of(job) for job in jobs]
-        stale, rescued, released = together(
-            playground,
-            lambda connection, jobs=jobs: (
-                exchange(connection, [end(job, State.SUCCESS) for job in jobs[::-1]], claimant, 0, now=NOW).stale
-            ),
-            lambda connection, claims=claims: transitions.rescue(connection, claims[::-1], "gone", now=NOW).jobs,
-            lambda connection, claims=claims: transitions.release(connection, claims),
-        )
-        assert (len(jobs) - len(stale)) + rescued + released == len(jobs)
+        jobs[:] = playground.claim(claimant, 128)
+        assert sum(together(playground, finish, rescue, release)) == len(jobs)
 
 
 def test_several_schedulers_rescue_each_orphan_once(playground: Playground) -> None:
