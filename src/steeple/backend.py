@@ -74,8 +74,8 @@ class Backend:
         in_transaction(self._open(), lambda connection: transitions.cancel(connection, job_id))
 
     def registered(self, name: str) -> RegisteredTask | None:
-        """A task that some worker registered."""
-        return self._registered.get().get(name)
+        """A task that some worker registered, be it this very moment."""
+        return self._registered.get().get(name) or self._registered.read().get(name)
 
     def close(self) -> None:
         """The waker first: what it still sends, it asks the database where to."""
@@ -168,6 +168,10 @@ class _Remembered(Generic[T]):
         self._found: tuple[T, float] | None = None
 
     def get(self) -> T:
-        if self._found is None or monotonic() >= self._found[1]:
-            self._found = (self._read(), monotonic() + _LOOK_AGAIN_SECONDS)
-        return self._found[0]
+        found = self._found
+        return self.read() if found is None or monotonic() >= found[1] else found[0]
+
+    def read(self) -> T:
+        found = self._read()
+        self._found = (found, monotonic() + _LOOK_AGAIN_SECONDS)
+        return found

@@ -145,6 +145,15 @@ def test_a_job_is_submitted_by_the_name_of_a_task_that_only_a_worker_has(
         app.submit("reports.render", {"month": "October"})
 
 
+def test_a_task_that_was_unknown_a_moment_ago_is_found_once_a_worker_has_it(app: Steeple, engine: Engine) -> None:
+    with pytest.raises(UnknownTask):
+        app.submit("reports.render", {"month": "2026-10-01"})
+    with engine.begin() as connection:
+        register(connection, [render.record])
+
+    app.submit("reports.render", {"month": "2026-10-01"})
+
+
 def test_a_task_that_nobody_has_is_unknown(settings: Settings, count: Callable[[], int]) -> None:
     app = Steeple(settings)
     app.task("known")(lambda: None)
