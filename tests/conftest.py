@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from installation import installation
 from playground import Playground
 from servers import database
 from steeple.embedded.directories import socket_directory
@@ -74,10 +75,21 @@ def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 def broker_url(valkey: EmbeddedValkey) -> str:
     """An empty logical database; its number goes round, so that a late worker of an earlier test does no harm."""
-    number = next(_numbers) % _BROKER_DATABASES
+    number = next(_numbers) % (_BROKER_DATABASES - 1)
     with redis.Redis(unix_socket_path=str(valkey.socket_path), db=number) as client:
         client.flushdb()
     return valkey.url(number)
+
+
+@pytest.fixture(scope="session")
+def installation_url(
+    postgres: EmbeddedPostgres, template: str, valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A running installation with the demo tasks, one for all tests: they see each other's jobs."""
+    broker = valkey.url(_BROKER_DATABASES - 1)
+    folder = tmp_path_factory.mktemp("installation")
+    with database(postgres, "installation", template) as url, installation(folder, url, broker) as api_url:
+        yield api_url
 
 
 @pytest.fixture

@@ -2,33 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# The double of the API lives with the client's tests; no test module imports across folders but by this line.
+# The API that is tested against lives with the client's tests; no test module imports across folders but by this line.
 sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 
-from contract_api import Memory, Stage, serving
+from apis import api_url, memory, stage
 from steeple_command import Steeple, SteepleHere, SteepleProcess
 
-
-@pytest.fixture(scope="session")
-def stage() -> Iterator[Stage]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def memory() -> Memory:
-    return Memory()
-
-
-@pytest.fixture
-def api_url(stage: Stage, memory: Memory) -> str:
-    """POINT THIS TO THE REAL API, as in the client's tests."""
-    return stage.show(memory)
+__all__ = ["api_url", "memory", "stage"]
 
 
 @pytest.fixture(autouse=True)

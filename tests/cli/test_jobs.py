@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from contract_api import Memory, Refusal
@@ -88,12 +89,13 @@ def test_wrong_values_are_usage_errors(jobs: Jobs, wrong: list[str], memory: Mem
 def test_what_the_api_refuses_is_one_line_that_points_at_the_field(jobs: Jobs) -> None:
     result = jobs("submit", "nope")
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
-    assert result.stderr == "error: /task: no task of that name\n"
+    assert result.stderr == "error: /task: no task named 'nope' is registered\n"
 
 
 def test_a_held_unique_key_is_a_conflict(jobs: Jobs) -> None:
-    job_id = jobs.submitted("demo.noop", "--unique-key", "u", "--delay", "1h")
-    result = jobs("submit", "demo.noop", "--unique-key", "u")
+    key = str(uuid4())
+    job_id = jobs.submitted("demo.noop", "--unique-key", key, "--delay", "1h")
+    result = jobs("submit", "demo.noop", "--unique-key", key)
     assert result.exit_code == ExitCode.CONFLICT
     assert job_id in result.stderr
 
@@ -125,21 +127,23 @@ def test_cancel_goes_on_after_a_job_that_it_cannot_cancel(jobs: Jobs) -> None:
 
 
 def test_list_is_tab_separated_or_json(jobs: Jobs) -> None:
-    ids = [jobs.submitted("demo.noop", "--delay", "1h") for _ in range(2)]
-    jobs.submitted("demo.echo", "--delay", "1h")
-    lines = [line.split("\t") for line in jobs("list", "--task", "demo.noop", "--state", "pending").stdout.splitlines()]
+    tagged = ("--tag", str(uuid4()))
+    ids = [jobs.submitted("demo.noop", "--delay", "1h", *tagged) for _ in range(2)]
+    jobs.submitted("demo.echo", "--arg", "value=1", "--delay", "1h", *tagged)
+    found = jobs("list", "--task", "demo.noop", "--state", "pending", *tagged).stdout
+    lines = [line.split("\t") for line in found.splitlines()]
     assert [line[:3] for line in lines] == [[job_id, "PENDING", "demo.noop"] for job_id in ids[::-1]]
-    assert len(json.loads(jobs("list", "--json").stdout)) == 3
-    short = jobs("list", "--limit", "1")
+    assert len(json.loads(jobs("list", "--json", *tagged).stdout)) == 3
+    short = jobs("list", "--limit", "1", *tagged)
     assert (len(short.stdout.splitlines()), short.stderr) == (1, "the newest 1; more with --limit\n")
 
 
 def test_list_of_nothing_is_empty(jobs: Jobs) -> None:
-    assert jobs("list").stdout == ""
-    assert json.loads(jobs("list", "--json").stdout) == []
+    assert jobs("list", "--tag", "nobody-s").stdout == ""
+    assert json.loads(jobs("list", "--json", "--tag", "nobody-s").stdout) == []
 
 
-def test_show_gives_a_line_per_member_and_hides_control_characters(jobs: Jobs) -> None:
+def test_show_gives_a_line_per_member_and_hides_control_characters(jobs: Jobs, memory: Memory) -> None:
     job_id = jobs.submitted("demo.noop")
     result = jobs("show", job_id, "--attempts", "--logs")
     assert f"id\t{job_id}\n" in result.stdout
@@ -147,7 +151,7 @@ def test_show_gives_a_line_per_member_and_hides_control_characters(jobs: Jobs) -
     assert "\x1b" not in result.stdout
 
 
-def test_show_as_json_has_attempts_and_logs(jobs: Jobs) -> None:
+def test_show_as_json_has_attempts_and_logs(jobs: Jobs, memory: Memory) -> None:
     job_id = jobs.submitted("demo.fail", "--arg", "message=no")
     jobs("wait", job_id)
     document = json.loads(jobs("show", job_id, "--attempts", "--logs", "--json").stdout)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from contract_api import Memory, Refusal
@@ -108,9 +109,11 @@ def test_a_pending_job_is_changed_cancelled_and_run_again(client: Any) -> None:
 
 
 def test_the_list_is_walked_over_its_pages(client: Any) -> None:
-    ids = [item.id for item in client.submit_batch([{"task": "demo.noop", "args": {}, "delay": 3600}] * 130)]
-    assert [job.id for job in client.jobs(task="demo.noop")] == ids[::-1]
-    assert [job.id for job in client.jobs(state=["PENDING"], limit=3)] == ids[:-4:-1]
+    tag = str(uuid4())
+    job = {"task": "demo.noop", "args": {}, "delay": 3600, "tags": [tag]}
+    ids = [item.id for item in client.submit_batch([job] * 130)]
+    assert [job.id for job in client.jobs(task="demo.noop", tag=tag)] == ids[::-1]
+    assert [job.id for job in client.jobs(state=["PENDING"], tag=tag, limit=3)] == ids[:-4:-1]
 
 
 def test_a_partial_batch_tells_what_became_of_each_job(client: Any) -> None:
