@@ -106,7 +106,8 @@ def test_a_deadlock_is_resolved_by_trying_again(playground: Playground) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(tries) == [1, 2]
+    assert min(tries) == 1
+    assert max(tries) > 1
 
 
 def test_a_mistake_is_not_tried_again(engine: Engine) -> None:
