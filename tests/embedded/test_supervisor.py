@@ -188,7 +188,7 @@ def test_a_second_interrupt_hurries(up: Callable[..., Up]) -> None:
 def test_only_a_first_start_without_an_app_shows_the_demo(up: Callable[..., Up]) -> None:
     first = up(app=None)
     first.wait_ready()
-    first.wait_said(r"see it at (\S+/jobs/1)")
+    first.wait_said(r"see it at (\S+/v1/jobs/1)")
     states = re.findall(r"  (PENDING|RUNNING|SUCCESS)(?:  50%  half of it)?$", first.said, re.MULTILINE)
     assert states == ["PENDING", "RUNNING", "SUCCESS"]
     assert "2026-01" in first.said

@@ -54,7 +54,7 @@ class Greeter(threading.Thread):
             ):
                 self._console.ready(self._greeting.shown_url)
                 self.is_ready.set()
-                self._console.say(f"dashboard and API at {self._greeting.shown_url}; Ctrl-C stops everything")
+                self._console.say(f"try the API at {self._greeting.shown_url}/docs; Ctrl-C stops everything")
                 self._show_demo(client)
 
     def _wait(self, condition: Callable[[], bool], what: str) -> bool:
@@ -118,7 +118,7 @@ class Greeter(threading.Thread):
             self._console.warn(f"{_DEMO_TASK} ended {job['state']}: {(job.get('error') or {}).get('message')}")
             return
         self._console.show(_as_table(job["result"]) or str(job["result"]))
-        self._console.say(f"see it at {self._greeting.shown_url}/jobs/{job['id']}")
+        self._console.say(f"see it at {self._greeting.shown_url}/v1/jobs/{job['id']}")
 
 
 def _get(client: httpx2.Client, path: str) -> httpx2.Response | None:

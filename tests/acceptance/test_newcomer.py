@@ -1,0 +1,43 @@
+"""The first minutes with Steeple, and the last: start, a first job, stop, start again, leave nothing behind."""
+
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+from running_up import Installation
+
+from steeple.embedded.directories import socket_directory
+from steeple.embedded.processes import is_alive, wait_until
+
+Up = Callable[..., Installation]
+
+
+def test_a_first_start_shows_a_real_job_through_to_its_result(up: Up) -> None:
+    first = up("--slots", "2")
+    assert wait_until(lambda: "see it at" in first.said, 60), first.said
+    states = re.findall(r"\|   (PENDING|RUNNING|SUCCESS)", first.said)
+    assert (states[0], states[-1]) == ("PENDING", "SUCCESS")
+    assert re.search(r"RUNNING  \d+%  \w+: \d+ mm of rain", first.said)
+    assert re.search(r"December +[\d.]+", first.said)
+    link = re.search(r"see it at (\S+)", first.said)
+    assert link is not None
+    assert first.api.get(link[1]).status_code == 200
+    assert first.stop() == 0
+
+    second = up("--slots", "2")
+    assert second.said.count("a first job") == 1
+    (job,) = second.api.get("/v1/jobs").json()["jobs"]
+    assert (job["task"], job["state"]) == ("demo.weather", "SUCCESS")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_no_process_and_no_socket(up: Up, how: signal.Signals) -> None:
+    running = up()
+    running.submit("slow_note", {"path": "/dev/null", "text": "x", "seconds": 1})
+    family = running.family()
+    assert len(family) >= 8  # PostgreSQL and its own, Valkey, api, scheduler, worker, slots
+    assert running.stop(how) == 0
+    assert not any(map(is_alive, family))
+    for server in ("postgres", "valkey"):
+        assert not socket_directory(running.data_dir / server).exists()
