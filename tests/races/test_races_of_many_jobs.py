@@ -3,15 +3,16 @@
 from uuid import UUID
 
 import pytest
-from racing import Act, race, together
-from sqlalchemy import Connection
+from racing import Act, Racer, race, together
+from sqlalchemy import Connection, text
 from uuid_utils.compat import uuid7
 
 from playground import NOW, Playground, claim_of, end
 from steeple.domain.job import ClaimedJob, Idempotency, NewJob
 from steeple.domain.states import State
+from steeple.embedded.processes import wait_until
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
-from steeple.store import counters, transitions
+from steeple.store import counters, reports, transitions
 from steeple.store.exchange import exchange
 from steeple.store.inbox import Accepted, Answer, insert_jobs
 from steeple.store.rollup import roll_up
@@ -90,6 +91,35 @@ def test_batches_with_the_same_keys_in_opposite_order_do_not_lock_each_other_out
         answers = together(playground, batch(keys), batch(keys[::-1]))
         accepted = [answer for each in answers for answer in each if isinstance(answer, Accepted)]
         assert len(accepted) == len(keys)
+
+
+@pytest.mark.parametrize("what", ["finish", "rescue", "release", "progress"])
+def test_a_batch_locks_its_jobs_in_the_order_of_their_ids(playground: Playground, what: str) -> None:
+    """It is given in the opposite order, and waits for the first while it holds none of the others."""
+    claimant = playground.worker()
+    playground.add_many(3)
+    jobs = sorted(playground.claim(claimant, 128), key=lambda job: job.id)
+    backwards = jobs[::-1]
+    acts: dict[str, Act] = {
+        "finish": lambda connection: exchange(
+            connection, [end(job, State.SUCCESS) for job in backwards], claimant, 0, now=NOW
+        ),
+        "rescue": lambda connection: transitions.rescue(connection, [claim_of(job) for job in backwards], "gone"),
+        "release": lambda connection: transitions.release(connection, [claim_of(job) for job in backwards]),
+        "progress": lambda connection: reports.store_progress(
+            connection, [reports.Progress(job.id, job.fence, "{}") for job in backwards]
+        ),
+    }
+    lock = text("SELECT FROM jobs WHERE id = :id FOR UPDATE NOWAIT")
+    with playground.engine.begin() as connection:
+        connection.execute(lock, {"id": jobs[0].id})
+        racer = Racer(playground, acts[what])
+        racer.start()
+        assert wait_until(racer.is_held_up, 30)
+        for job in jobs[1:]:
+            connection.execute(lock, {"id": job.id})
+    racer.join(30)
+    assert not isinstance(racer.result, Exception)
 
 
 def test_finishes_rescues_and_releases_in_any_order_do_not_lock_each_other_out(playground: Playground) -> None:
