@@ -61,7 +61,7 @@ def test_old_jobs_are_pruned_batch_by_batch(
     playground.add_many(3, now=None)
     finish_all(playground, 100)
     roll_up(playground.engine, playground.engine)
-    prune = Prune(playground.engine, settings.model_copy(update={"retention": 50.0}))
+    prune = Prune(playground.engine, playground.engine, settings.model_copy(update={"retention": 50.0}))
     assert prune() < 1
     assert prune() >= 1
     assert playground.value("SELECT count(*) FROM jobs") == 0
@@ -72,7 +72,7 @@ def test_rows_of_workers_outlive_the_jobs_that_name_them(playground: Playground,
     for name, hours in (("recent", 20), ("old", 30)):
         playground.worker(name)
         playground.sql("UPDATE workers SET ended_at = now() - :h * interval '1 h' WHERE name = :n", h=hours, n=name)
-    Prune(playground.engine, settings.model_copy(update={"retention": 60.0}))()
+    Prune(playground.engine, playground.engine, settings.model_copy(update={"retention": 60.0}))()
     assert [row.name for row in playground.sql("SELECT name FROM workers")] == ["recent"]
 
 

@@ -1,5 +1,7 @@
 """What has been kept long enough goes, with all that hangs on it; nothing else does."""
 
+import pytest
+
 from playground import NOW, Playground, at
 from steeple.domain.states import State
 from steeple.store import retention
@@ -18,9 +20,9 @@ def prune(playground: Playground, seconds: float, *, limit: int = 100, keep: flo
         return retention.prune(connection, keep, limit=limit, now=at(seconds))
 
 
-def forget(playground: Playground, seconds: float) -> int:
+def forget(playground: Playground, seconds: float, *, keep: float = WEEK) -> int:
     with playground.engine.begin() as connection:
-        return retention.forget_minutes(connection, WEEK, now=at(seconds))
+        return retention.forget_minutes(connection, keep, now=at(seconds))
 
 
 def test_finished_jobs_go_after_their_retention(playground: Playground) -> None:
@@ -78,15 +80,26 @@ def test_two_schedulers_prune_side_by_side(playground: Playground) -> None:
     assert playground.value("SELECT count(*) FROM jobs") == 0
 
 
-def test_counts_of_minutes_go_when_no_job_of_theirs_is_left(playground: Playground) -> None:
+def test_counts_go_when_no_job_of_theirs_is_left(playground: Playground) -> None:
     playground.ended(State.SUCCESS)
     playground.ended(State.SUCCESS, now=at(120))
     roll(playground, WEEK)
     assert forget(playground, 2 * WEEK) == 0
     prune(playground, WEEK + 30)
     assert forget(playground, WEEK + 30) == 0
-    assert forget(playground, 2 * WEEK) == 1
     prune(playground, 2 * WEEK)
-    assert forget(playground, 2 * WEEK) == 1
+    assert forget(playground, 2 * WEEK) == 2
     assert playground.value("SELECT jobs FROM finished_totals") == 2
     assert playground.value("SELECT at FROM watermarks") > NOW
+
+
+@pytest.mark.parametrize(("keep", "length"), [(600.0, 60.0), (WEEK, 3600.0)])
+def test_counts_of_an_hour_or_a_minute_go_as_soon_as_it_is_past(
+    playground: Playground, keep: float, length: float
+) -> None:
+    """With a short retention they are still minutes when they go; with a long one they are hours by then."""
+    playground.ended(State.SUCCESS)
+    roll(playground, keep)
+    prune(playground, keep + 1, keep=keep)
+    gone = [forget(playground, keep + seconds, keep=keep) for seconds in (length - 1, length + 1)]
+    assert gone == [0, 1]

@@ -11,7 +11,7 @@ from playground import NOW, Playground, at, end
 from steeple.domain.histogram import BOUNDS, BUCKETS
 from steeple.domain.states import State
 from steeple.store import rollup, transitions
-from steeple.store.rollup import LAG, RolledUp, roll_up
+from steeple.store.rollup import FOLD_AFTER, LAG, RolledUp, roll_up
 
 
 def roll(playground: Playground, seconds: float = 60.0, *, slice_size: int = 1000) -> RolledUp:
@@ -160,12 +160,13 @@ def test_while_one_counts_another_goes_away(playground: Playground) -> None:
 
 
 def test_a_counted_job_that_starts_anew_is_no_longer_among_the_finished(playground: Playground) -> None:
-    job = playground.ended(State.FAILED)
-    roll(playground)
+    playground.ended(State.FAILED)
+    job = playground.ended(State.FAILED, now=at(70))
+    roll(playground, 100)
     with playground.engine.begin() as connection:
-        transitions.retry(connection, job.id, now=at(60))
-    assert playground.value("SELECT jobs FROM finished_minutes") == 0
-    assert counted(playground) == 1
+        transitions.retry(connection, job.id, now=at(100))
+    assert [row.jobs for row in playground.sql("SELECT jobs FROM finished_minutes ORDER BY minute")] == [1, 0]
+    assert counted(playground) == 2
 
 
 def test_an_uncounted_job_that_starts_anew_changes_no_count(playground: Playground) -> None:
@@ -175,6 +176,32 @@ def test_an_uncounted_job_that_starts_anew_changes_no_count(playground: Playgrou
     with playground.engine.begin() as connection:
         transitions.retry(connection, job.id, now=at(60))
     assert playground.value("SELECT jobs FROM finished_minutes") == 1
+
+
+def test_minutes_long_past_become_hours(playground: Playground) -> None:
+    for seconds in (0, 61, 62, 3590, 3600):
+        playground.ended(State.SUCCESS, now=at(seconds))
+    roll(playground, 4000)
+
+    def fold(seconds: float, limit: int = 100) -> int:
+        with playground.engine.begin() as connection:
+            return rollup.fold(connection, limit=limit, now=at(seconds))
+
+    assert fold(FOLD_AFTER) == 0
+    assert [fold(FOLD_AFTER + 3600, limit=1) for _ in range(3)] == [1, 1, 0]
+    rows = playground.sql("SELECT * FROM finished_minutes ORDER BY minute")
+    assert [(row.minute, row.jobs, sum(row.run_buckets)) for row in rows] == [(NOW, 4, 4), (at(3600), 1, 1)]
+    assert counted(playground) == 5
+
+
+def test_a_job_counted_in_an_hour_that_starts_anew_is_no_longer_among_the_finished(playground: Playground) -> None:
+    playground.ended(State.FAILED)
+    job = playground.ended(State.FAILED, now=at(100))
+    roll(playground, 4000)
+    with playground.engine.begin() as connection:
+        rollup.fold(connection, now=at(FOLD_AFTER + 3600))
+        transitions.retry(connection, job.id, now=at(FOLD_AFTER + 3600))
+    assert playground.value("SELECT sum(jobs) FROM finished_minutes") == 1
 
 
 def test_a_look_tells_whether_there_is_something_to_count(playground: Playground) -> None:

@@ -122,7 +122,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("expire", lambda: expire(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
-        Tick("prune", Prune(single, settings)),
+        Tick("prune", Prune(engine, single, settings)),
     )
     waking = threading.Thread(target=_wake, args=[wake_due, stop, troubles], name="wake_due", daemon=True)
     try:

@@ -1,8 +1,8 @@
-"""Deletes finished jobs after their retention, batch by batch, and the rows of workers long gone."""
+"""Deletes finished jobs after their retention, batch by batch, and the rows of workers long gone; thins old counts."""
 
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
-from steeple.store import counters, retention, workers
+from steeple.store import counters, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.telemetry import events
 
@@ -18,18 +18,20 @@ _WORKERS_LONGER_SECONDS = 86400.0
 class Prune:
     """A tick. ``single`` commits each statement by itself."""
 
-    def __init__(self, single: Engine, settings: Settings) -> None:
-        self._engine = single
+    def __init__(self, engine: Engine, single: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._single = single
         self._retention = settings.retention
 
     def __call__(self) -> float:
         """One batch of jobs; the rest once no full batch is left."""
-        jobs = in_transaction(self._engine, self._prune_jobs)
+        jobs = in_transaction(self._single, self._prune_jobs)
         if jobs:
             events.jobs_pruned(jobs)
         if jobs == _BATCH:
             return _BETWEEN_BATCHES_SECONDS
-        in_transaction(self._engine, self._forget)
+        in_transaction(self._engine, rollup.fold)
+        in_transaction(self._single, self._forget)
         return min(_LONGEST_PAUSE_SECONDS, max(1.0, self._retention / 10))
 
     def _prune_jobs(self, connection: Connection) -> int:

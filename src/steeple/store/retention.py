@@ -4,6 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from steeple.store.rollup import FOLD_AFTER
+
 # Deletes the oldest finished jobs, by their time of finishing. One that has not been counted yet stays for now.
 _PRUNE = text("""
 WITH old AS MATERIALIZED (
@@ -17,13 +19,14 @@ WITH old AS MATERIALIZED (
 DELETE FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM old))
 """)
 
-# Deletes the counts of minutes past, once no job of theirs is left.
+# Deletes the counts of minutes past, or of hours where minutes have become hours, once no job of theirs is left.
 _FORGET_MINUTES = text("""
-DELETE FROM finished_minutes
-WHERE minute < COALESCE(CAST(:now AS timestamptz), now())
-             - (CAST(:retention AS float8) + 60) * interval '1 s'
-  AND minute < COALESCE((SELECT min(finished_at) FROM jobs WHERE finished_at IS NOT NULL), 'infinity')
-             - interval '1 min'
+WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
+DELETE FROM finished_minutes USING clock
+WHERE minute + CASE WHEN minute < clock.now - CAST(:fold_after AS float8) * interval '1 s'
+                    THEN interval '1 h' ELSE interval '1 min' END
+    < LEAST(clock.now - CAST(:retention AS float8) * interval '1 s',
+            (SELECT min(finished_at) FROM jobs WHERE finished_at IS NOT NULL))
 """)
 
 
@@ -34,4 +37,5 @@ def prune(connection: Connection, retention: float, *, limit: int, now: datetime
 
 def forget_minutes(connection: Connection, retention: float, *, now: datetime | None = None) -> int:
     """Delete the counts per minute of jobs that have been pruned; the totals stay. Returns how many rows went."""
-    return connection.execute(_FORGET_MINUTES, {"retention": retention, "now": now}).rowcount
+    limits = {"retention": retention, "fold_after": FOLD_AFTER, "now": now}
+    return connection.execute(_FORGET_MINUTES, limits).rowcount

@@ -1,4 +1,7 @@
-"""Counts finished jobs per minute and in total, each once, so that nobody has to count the jobs themselves again."""
+"""Counts finished jobs per minute and in total, each once, so that nobody has to count the jobs themselves again.
+
+After a while the minutes of an hour become one row, so that a week of them is read in a moment.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ PATIENCE = 90.0
 """A transaction open for longer (seconds) cannot be one that finishes jobs: time-outs end those well before."""
 
 _SLICE = 20_000
+
+FOLD_AFTER = 6 * 3600.0
+"""Seconds for which counts are kept minute by minute."""
 
 # Makes the mark of how far the roll-up has come, for the first time.
 # True if a finished job is waiting to be counted.
@@ -105,6 +111,19 @@ ON CONFLICT (queue, task, state) DO UPDATE SET
 """)
 
 # Moves the mark: all that finished before it has been counted.
+# Takes counts of minutes out that are to become part of their hour's, which stands at its first minute.
+_TAKE_OLD_MINUTES = text("""
+DELETE FROM finished_minutes WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM finished_minutes
+    WHERE minute < date_trunc('hour', COALESCE(CAST(:now AS timestamptz), now())
+                              - CAST(:fold_after AS float8) * interval '1 s', 'UTC')
+      AND minute <> date_trunc('hour', minute, 'UTC')
+    ORDER BY minute LIMIT :limit FOR UPDATE SKIP LOCKED
+))
+RETURNING date_trunc('hour', minute, 'UTC') AS hour, queue, task, state, jobs, run_seconds, wait_seconds,
+          run_buckets, wait_buckets
+""")
+
 _ADVANCE = text("UPDATE watermarks SET at = :until WHERE name = 'finished_minutes'")
 
 
@@ -165,6 +184,23 @@ def roll_up(connection: Connection, *, slice_size: int = _SLICE, now: datetime |
     return RolledUp(sum(row.jobs for row in rows), is_behind=until < horizon)
 
 
+def fold(connection: Connection, *, limit: int = 5000, now: datetime | None = None) -> int:
+    """Add the counts of minutes long past to those of their hours, up to ``limit`` of them; returns how many.
+
+    Needs a transaction.
+    """
+    rows = connection.execute(_TAKE_OLD_MINUTES, {"limit": limit, "fold_after": FOLD_AFTER, "now": now}).all()
+    found: dict[_Key, _Tally] = {}
+    for row in rows:
+        key = _Key(row.hour, row.queue, row.task, State(row.state))
+        run = Histogram(tuple(row.run_buckets), row.run_seconds)
+        wait = Histogram(tuple(row.wait_buckets), row.wait_seconds)
+        found[key] = found.get(key, _NOTHING) + _Tally(row.jobs, run, wait)
+    if found:
+        connection.execute(_ADD, _columns(found))
+    return len(rows)
+
+
 def _tallies(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
     """Sums per minute, and over the minutes."""
     found: dict[_Key, _Tally] = {}
@@ -178,16 +214,18 @@ def _tallies(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
 
 
 def _columns(tallies: Mapping[_Key, _Tally]) -> dict[str, Any]:
+    keys = sorted(tallies, key=lambda key: (str(key.minute), key.queue, key.task, key.state))
+    ordered = [tallies[key] for key in keys]
     return {
-        "minutes": [key.minute for key in tallies],
-        "queues": [key.queue for key in tallies],
-        "tasks": [key.task for key in tallies],
-        "states": [key.state.value for key in tallies],
-        "jobs": [tally.jobs for tally in tallies.values()],
-        "run_seconds": [tally.run.seconds for tally in tallies.values()],
-        "wait_seconds": [tally.wait.seconds for tally in tallies.values()],
-        "run_buckets": [_array_literal(tally.run.counts) for tally in tallies.values()],
-        "wait_buckets": [_array_literal(tally.wait.counts) for tally in tallies.values()],
+        "minutes": [key.minute for key in keys],
+        "queues": [key.queue for key in keys],
+        "tasks": [key.task for key in keys],
+        "states": [key.state.value for key in keys],
+        "jobs": [tally.jobs for tally in ordered],
+        "run_seconds": [tally.run.seconds for tally in ordered],
+        "wait_seconds": [tally.wait.seconds for tally in ordered],
+        "run_buckets": [_array_literal(tally.run.counts) for tally in ordered],
+        "wait_buckets": [_array_literal(tally.wait.counts) for tally in ordered],
     }
 
 

@@ -26,7 +26,7 @@ RETURNING id
 """)
 
 # Starts a finished job anew, with all its attempts; a success is put down as a past attempt first. Where the roll-up
-# counted it among the finished that are there, it no longer is.
+# counted it among the finished that are there, in its minute or by now in its hour, it no longer is.
 _RETRY = text("""
 WITH ended AS MATERIALIZED (
     SELECT * FROM jobs WHERE id = :id AND state IN ('SUCCESS', 'FAILED', 'CANCELLED') FOR UPDATE
@@ -39,8 +39,12 @@ uncounted AS (
     UPDATE finished_minutes AS counted SET jobs = counted.jobs - 1
     FROM ended, watermarks
     WHERE watermarks.name = 'finished_minutes' AND ended.finished_at <= watermarks.at
-      AND counted.minute = date_trunc('minute', ended.finished_at, 'UTC')
-      AND counted.queue = ended.queue AND counted.task = ended.task AND counted.state = ended.state
+      AND (counted.queue, counted.task, counted.state) = (ended.queue, ended.task, ended.state)
+      AND counted.minute = (
+          SELECT max(minute) FROM finished_minutes AS known
+          WHERE (known.queue, known.task, known.state) = (ended.queue, ended.task, ended.state)
+            AND minute IN (date_trunc('minute', ended.finished_at, 'UTC'), date_trunc('hour', ended.finished_at, 'UTC'))
+      )
 )
 UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
