@@ -33,7 +33,8 @@ def test_killing_everything_loses_nothing_that_was_accepted(up: Up, tmp_path: Pa
         assert second.ended(job["id"])["state"] == "SUCCESS", second.said
     assert second.succeeded(waiting)
     assert _noted(path) == {*map(str, range(300)), "scheduled"}
-    assert {second.job(job["id"])["crashes"] for job in running} == {1}
+    # A claim of the last moment may be lost with the database: to it, that job had not begun.
+    assert {second.job(job["id"])["crashes"] for job in running} <= {0, 1}
 
 
 def test_a_killed_worker_is_replaced_and_its_jobs_run_again(up: Up, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Bench:
             worker = NewWorker(new_id(), "bench", "0", 1, Binding(), tuple(self.app.tasks))
             in_transaction(self.engine, lambda connection: workers.register(connection, worker))
             self.board.worker_id = worker.id
-            crew = Crew(self.settings, self.board, Binding(), 1, self.app.tasks)
+            crew = Crew("bench", self.settings, self.board, Binding(), 1, self.app.tasks)
             self._slot = Slot(crew, 0, Publisher(make_celery(self.settings)))
         return self._slot
 

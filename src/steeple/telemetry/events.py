@@ -1,8 +1,12 @@
 """Every event that Steeple logs, one function each: the only place that names them and their fields."""
 
+import logging
 from collections.abc import Sequence
 
-from steeple.domain.job import Claim
+import structlog
+
+from steeple.domain.job import Claim, ClaimedJob
+from steeple.domain.outcome import Verdict
 from steeple.telemetry.logs import event_logger
 
 _log = event_logger("steeple")
@@ -31,8 +35,10 @@ def worker_taken_for_dead(name: str) -> None:
     _log.error("worker_taken_for_dead", worker=name)
 
 
-def slot_started(slot: int, pid: int) -> None:
-    _log.debug("slot_started", slot=slot, pid=pid)
+def slot_started(worker: str, slot: int, pid: int) -> None:
+    """From here on, every event of the slot's main thread names its worker and its slot."""
+    structlog.contextvars.bind_contextvars(worker=worker, slot=slot)
+    _log.debug("slot_started", pid=pid)
 
 
 def slot_failed(error: BaseException) -> None:
@@ -54,10 +60,22 @@ def slot_killed(slot: int, pid: int, claim: Claim, reason: str) -> None:
     _log.warning("slot_killed", slot=slot, pid=pid, reason=reason, **_of(claim))
 
 
-def attempt_ended(claim: Claim, task: str, attempt: int, state: str, seconds: float, reason: str | None) -> None:
-    log = _log.debug if reason is None else _log.info
+def attempt_ended(job: ClaimedJob, verdict: Verdict, seconds: float) -> None:
+    """Every failure is told; the rest where somebody wants to know it all."""
+    if verdict.error is None and not _log.isEnabledFor(logging.DEBUG):
+        return
+    log = _log.debug if verdict.error is None else _log.warning
     log(
-        "attempt_ended", **_of(claim), task=task, attempt=attempt, state=state, seconds=round(seconds, 4), reason=reason
+        "attempt_ended",
+        job_id=str(job.id),
+        fence=job.fence,
+        task=job.task,
+        attempt=job.attempt,
+        state=verdict.state.value,
+        seconds=round(seconds, 4),
+        reason=None if verdict.error is None else verdict.error.reason.value,
+        error=None if verdict.error is None else f"{verdict.error.type}: {verdict.error.message}",
+        retry_in=verdict.retry_in,
     )
 
 

@@ -12,6 +12,7 @@ from steeple.domain.pacing import FIRST_CLAIM, next_claim_size
 from steeple.domain.priority import Lane
 from steeple.domain.retry import Retry
 from steeple.task import Task
+from steeple.telemetry import events
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch, Ended
 from steeple.worker.board import Board
@@ -95,4 +96,6 @@ class Drain:
             policy=job.retry or (task.defaults.retry if task is not None else Retry()),
             uniform=random.random(),  # noqa: S311 - jitter
         )
-        return Ended(claim, verdict, began, monotonic())
+        ended = monotonic()
+        events.attempt_ended(job, verdict, ended - began)
+        return Ended(claim, verdict, began, ended)

@@ -54,7 +54,8 @@ def run(
     if settings.auto_upgrade:
         upgrade(database_url(settings).render_as_string(hide_password=False))
     binding = Binding(None if queues is None else tuple(queues), tuple(priorities))
-    crew = Crew(settings, Board(slots), binding, slots, app.tasks)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    crew = Crew(name, settings, Board(slots), binding, slots, app.tasks)
     return _Worker(app, crew).run()
 
 
@@ -64,7 +65,6 @@ class _Worker:
     def __init__(self, app: Steeple, crew: Crew) -> None:
         self._app = app
         self._crew = crew
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._engine = create_engine(crew.settings, size=2)
         self._celery = make_celery(crew.settings, crew.binding)
         _prepare(self._celery, self._wake)
@@ -84,16 +84,16 @@ class _Worker:
         gc.freeze()  # what is there by now is shared with the slots, and the collector must not touch its pages
         self._warden.start()
         binding = self._crew.binding
-        events.worker_started(self._name, self._crew.slots, binding.queues, binding.priorities)
+        events.worker_started(self._crew.name, self._crew.slots, binding.queues, binding.priorities)
         controller.start()
         self._warden.close()
         self._engine.dispose()
-        events.worker_stopped(self._name)
+        events.worker_stopped(self._crew.name)
         return int(controller.exitcode or 0)
 
     def _row(self) -> NewWorker:
         crew = self._crew
-        return NewWorker(new_id(), self._name, version("steeple"), crew.slots, crew.binding, tuple(crew.tasks))
+        return NewWorker(new_id(), self._crew.name, version("steeple"), crew.slots, crew.binding, tuple(crew.tasks))
 
     def _tasks(self) -> list[Task[Any, Any]]:
         return list(self._crew.tasks.values())

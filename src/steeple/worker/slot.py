@@ -33,6 +33,7 @@ _POLL_SECONDS = 0.05
 class Crew:
     """What all slots of a worker share, made before they are forked."""
 
+    name: str
     settings: Settings
     board: Board
     binding: Binding
@@ -68,7 +69,7 @@ class Slot:
             crew.tasks,
             Pace(settings.drain_slice, settings.max_claim),
         )
-        events.slot_started(self._seat.number, os.getpid())
+        events.slot_started(crew.name, self._seat.number, os.getpid())
 
     def work(self) -> None:
         """Drain; again if what is left can be handed on to nobody."""
