@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,28 @@ def test_forged_messages_are_dropped_and_counted(start_worker: Start, watch: Wat
     total = "SELECT value FROM counters WHERE name = 'dropped_wake_ups'"
     assert wait_until(lambda: worker.query(total) == [(8,)], 15), (worker.query(total), worker.said)
     assert watch.ended(watch.submit("echo", {"value": "well"})).result == '"well"'
+
+
+def test_a_claim_that_no_slot_knows_of_goes_back(start_worker: Start, watch: Watcher) -> None:
+    """As when the server crashed before a release was on its disk."""
+    worker = start_worker("--slots", "1", STEEPLE_HEARTBEAT_INTERVAL="0.3")
+    handle = watch.submit("echo", {"value": "found"}, run_at=datetime.now(UTC) + timedelta(hours=1))
+    worker.query(
+        "UPDATE jobs SET state = 'RUNNING', fence = 7, attempt = 1, started_at = now() - interval '1 min', slot = 0,"
+        " run_at = now(), worker_id = (SELECT id FROM workers) WHERE id = %s",
+        handle.id,
+    )
+    job = watch.ended(handle, patience=15)
+    assert (job.state, job.attempt, job.fence, job.crashes) == (State.SUCCESS, 1, 9, 0)
+
+
+def test_a_task_whose_claim_is_gone_is_stopped(start_worker: Start, watch: Watcher, tmp_path: Path) -> None:
+    """As when the server crashed before the claim was on its disk: another worker may have the job by now."""
+    worker = start_worker("--slots", "1", STEEPLE_HEARTBEAT_INTERVAL="0.3")
+    path = tmp_path / "seen"
+    handle = watch.submit("until_cancelled", {"path": str(path)})
+    watch.until(handle, State.RUNNING)
+    worker.query("UPDATE jobs SET state = 'PENDING', attempt = 0, fence = 0, run_at = now() + interval '1 h'")
+    assert wait_until(path.exists, 20)
+    assert path.read_text().startswith("Cancelled")
+    assert watch.read(handle).state is State.PENDING

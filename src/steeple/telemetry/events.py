@@ -1,7 +1,7 @@
 """Every event that Steeple logs, one function each: the only place that names them and their fields."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -48,6 +48,11 @@ def slot_failed(error: BaseException) -> None:
 
 def slot_died(slot: int, pid: int, claim: Claim | None) -> None:
     _log.error("slot_died", slot=slot, pid=pid, **_of(claim))
+
+
+def claims_forgotten(claims: Collection[Claim]) -> None:
+    """The database held them for this worker, and no slot knew of them: they went back."""
+    _log.warning("claims_forgotten", jobs=[str(claim.id) for claim in claims])
 
 
 def stop_asked(claim: Claim, reason: str) -> None:

@@ -46,6 +46,8 @@ class Ledger:
         self._reporter = reporter
         self._must_give_up = must_give_up
         self._lock = threading.Lock()
+        self._is_in_doubt = False
+        """A reply was lost, and what the database holds for the slot has not been looked at since."""
 
     def exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
         """Write what ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``."""
@@ -53,14 +55,16 @@ class Ledger:
             left, is_refused = list(ended), False
             for _ in self._tries():
                 try:
+                    if self._is_in_doubt:
+                        left = self._still_held(left, is_idle=limit > 0)
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
                     return self._exchange(left, released, limit)
                 except DatabaseError as error:
                     events.database_failed(error)
+                    self._is_in_doubt = True
                     is_refused = is_data_error(error)
-                left = self._still_held(left, is_idle=limit > 0)
             raise GaveUp
 
     def report(self) -> None:
@@ -126,19 +130,15 @@ class Ledger:
                 self._exchange([_spoiled(each, error)], [], 0)
 
     def _still_held(self, ended: Sequence[Ended], *, is_idle: bool) -> list[Ended]:
-        """What of ``ended`` has yet to be written; of an idle slot, claims that it never heard of are given back."""
+        """What of ``ended`` has yet to be written. An idle slot gives back claims that it never heard of."""
         claimant = self._claimant()
-        for _ in self._tries():
-            try:
-                with self._engine.begin() as connection:
-                    held = set(transitions.held_by_slot(connection, claimant.worker_id, claimant.slot))
-                    unheard_of = held - {each.claim for each in ended}
-                    if unheard_of and is_idle:
-                        transitions.release(connection, list(unheard_of))
-                return [each for each in ended if each.claim in held]
-            except DatabaseError as error:
-                events.database_failed(error)
-        raise GaveUp
+        with self._engine.begin() as connection:
+            held = set(transitions.held_by_slot(connection, claimant.worker_id, claimant.slot))
+            unheard_of = held - {each.claim for each in ended}
+            if unheard_of and is_idle:
+                transitions.release(connection, list(unheard_of))
+        self._is_in_doubt = not is_idle
+        return [each for each in ended if each.claim in held]
 
     def _tries(self) -> Iterator[None]:
         """Once at once, then after pauses that grow."""

@@ -15,9 +15,9 @@ from time import monotonic
 from steeple.domain.job import Claim
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
-from steeple.store import counters, workers
+from steeple.store import counters, transitions, workers
 from steeple.store.engine import DatabaseError, Engine, in_transaction
-from steeple.store.workers import NewWorker
+from steeple.store.workers import NewWorker, Watched
 from steeple.submission import new_id
 from steeple.telemetry import events
 from steeple.worker.board import Board, Running, Seat, Stop
@@ -28,6 +28,8 @@ _TICK_SECONDS = 0.1
 _WATCH_SECONDS = 0.5
 """How often running jobs are looked up for cancellations; nothing is looked up while nothing runs."""
 _RETRY_SECONDS = 1.0
+_CERTAIN_SECONDS = 6.0
+"""A job that has run this long is among those that the database names, which are those claimed over 5 s ago."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Warden(threading.Thread):
         self._asked: dict[int, _Asked] = {}
         self._drain_since: float | None = None
         self._is_drain_told = False
+        self._forgotten: set[Claim] = set()
         self._counts: Counter[CounterName] = Counter()
         self._counts_lock = threading.Lock()
         self._is_closing = threading.Event()
@@ -115,7 +118,9 @@ class Warden(threading.Thread):
             events.worker_draining(self._worker.name)
         self._is_drain_told = draining
         self._write_counts()
-        if not is_alive:
+        if is_alive:
+            self._audit(now)
+        else:
             self._begin_anew(now)
 
     def _write_counts(self) -> None:
@@ -133,10 +138,28 @@ class Warden(threading.Thread):
         self._worker = replace(self._worker, id=new_id())
         self.register()
 
+    def _audit(self, now: float) -> None:
+        """Compare what the slots run with what the database holds for us: a crash of its server can lose either side.
+
+        A task whose claim is gone is stopped. A claim that no slot runs, at two audits in a row, goes back.
+        """
+        held = {each.claim for each in self._read_watched()}
+        running = {seat.number: seat.running() for seat in self._board.seats if seat.pid}
+        for number, each in running.items():
+            if each is not None and each.claim not in held and now - each.began > _CERTAIN_SECONDS:
+                self._ask(self._board.seats[number], each, Stop.SHUTDOWN, now)
+        forgotten = held - {each.claim for each in running.values() if each is not None}
+        if lost := forgotten & self._forgotten:
+            in_transaction(self._engine, lambda connection: transitions.release(connection, list(lost)))
+            events.claims_forgotten(lost)
+        self._forgotten = forgotten
+
+    def _read_watched(self) -> list[Watched]:
+        return in_transaction(self._engine, lambda connection: workers.watched(connection, self._worker.id))
+
     def _watch(self, now: float) -> None:
         """Look for running jobs that somebody cancelled."""
-        found = in_transaction(self._engine, lambda connection: workers.watched(connection, self._worker.id))
-        cancelled = {each.claim for each in found if each.is_cancelled}
+        cancelled = {each.claim for each in self._read_watched() if each.is_cancelled}
         for seat in self._board.seats:
             running = seat.running()
             if running is not None and running.claim in cancelled:
