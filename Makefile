@@ -9,6 +9,8 @@ PYTHON ?=
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
+# Each has a PostgreSQL and a Valkey of its own.
+PROCESSES ?= 2
 PYTHONS ?= python3.11 python3.12 python3.13
 .DEFAULT_GOAL := help
 
@@ -56,7 +58,7 @@ migration: develop ## Write the next migration: make migration MESSAGE='Add a co
 
 .PHONY: test
 test: lint ## Every check and test, what CI runs
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=$(PROCESSES) --dist=worksteal $(ARGS)
 
 .PHONY: test-all-pythons
 test-all-pythons: ## The same under each Python that Steeple supports

@@ -80,7 +80,7 @@ def test_a_ready_made_cluster_starts_fast(open_dir: Path, identity: Identity) ->
         pass
     began = monotonic()
     with _server(open_dir, identity):
-        assert monotonic() - began < 1.5
+        assert monotonic() - began < 5.0
 
 
 def test_a_cluster_may_change_hands_between_starts(open_dir: Path) -> None:

@@ -33,6 +33,7 @@ ORDER BY queue, task, state
 _MOST_PENDING = 100_000
 """No index has the task of pending jobs: more of them are not counted per task, as each would have to be read."""
 
+# What has finished since the beginning, as the roll-up counted it.
 _FINISHED = text("""
 SELECT queue, task, state, jobs, run_seconds, wait_seconds, run_buckets, wait_buckets FROM finished_totals
 ORDER BY queue, task, state

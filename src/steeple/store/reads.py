@@ -40,6 +40,7 @@ FROM (
 ORDER BY fence DESC LIMIT :limit
 """)
 
+# Whether there is such a job, for a page of what it has that came out empty.
 _EXISTS = text("SELECT EXISTS (SELECT FROM jobs WHERE id = :id)")
 
 

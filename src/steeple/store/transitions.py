@@ -136,13 +136,13 @@ WHERE id = :id AND state = 'PENDING' AND attempt < COALESCE(CAST(:max_attempts A
 RETURNING queue, priority
 """)
 
-# Why nothing was changed: there is no such job, or its state forbids it.
 # The active job that holds the unique key of another one.
 _RIVAL = text("""
 SELECT rival.id, rival.unique_key FROM jobs JOIN jobs AS rival ON rival.unique_key = jobs.unique_key
 WHERE jobs.id = :id AND rival.unique_key IS NOT NULL AND rival.state IN ('PENDING', 'RUNNING')
 """)
 
+# Why nothing was changed: there is no such job, or its state forbids it.
 _STATE = text("SELECT state, attempt FROM jobs WHERE id = :id")
 
 
