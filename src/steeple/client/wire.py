@@ -222,8 +222,8 @@ class Waiting:
 def pause_before_retry(request: Request[Any], error: ClientError, tries: int, jitter: float) -> float | None:
     """Seconds until the request may be sent again after ``tries`` failed ones; None if it may not.
 
-    The pauses grow by 4 from ``FIRST_PAUSE``; ``jitter``, from 0 to 1, takes up to half of it off, so that clients of an API
-    that comes back do not meet in one moment.
+    The pauses grow by 4 from ``FIRST_PAUSE``; ``jitter``, from 0 to 1, takes up to half of it off, so that clients of
+    an API that comes back do not meet in one moment.
     """
     if tries >= TRIES or not _may_send_again(request, error):
         return None

@@ -110,7 +110,6 @@ ON CONFLICT (queue, task, state) DO UPDATE SET
     wait_buckets = ARRAY(SELECT a + b FROM unnest(kept.wait_buckets, excluded.wait_buckets) AS pair (a, b))
 """)
 
-# Moves the mark: all that finished before it has been counted.
 # Takes counts of minutes out that are to become part of their hour's, which stands at its first minute.
 _TAKE_OLD_MINUTES = text("""
 DELETE FROM finished_minutes WHERE ctid = ANY (ARRAY(
@@ -124,6 +123,7 @@ RETURNING date_trunc('hour', minute, 'UTC') AS hour, queue, task, state, jobs, r
           run_buckets, wait_buckets
 """)
 
+# Moves the mark: all that finished before it has been counted.
 _ADVANCE = text("UPDATE watermarks SET at = :until WHERE name = 'finished_minutes'")
 
 
