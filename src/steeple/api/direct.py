@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, Refusal, refusal
+from steeple.faults import token
 
 
 class DirectRoute(APIRoute):
@@ -36,5 +37,5 @@ class DirectRoute(APIRoute):
 
 def _no_query(query: bytes) -> Refusal:
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)][:20]
-    faults = [Fault(f"/{name}", "is not known here", "query") for name in names]
+    faults = [Fault(token(name), "is not known here", "query") for name in names]
     return refusal(Kind.INVALID_REQUEST, "this operation has no query parameters", *faults)

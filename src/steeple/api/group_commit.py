@@ -10,7 +10,7 @@ from steeple.api.problems import refusal
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.store.database import Database
-from steeple.store.engine import DatabaseError, is_data_error
+from steeple.store.engine import is_unavailable
 from steeple.store.inbox import Accepted, Answer, insert_all, insert_jobs, insert_some
 
 _MOST_TRANSACTIONS = 2
@@ -76,7 +76,7 @@ class Inbox:
             # May be repeated after an unknown outcome: the ids are ours, so each row is stored once.
             answers = await self._database.run(lambda connection: insert_jobs(connection, jobs))
         except Exception as error:  # noqa: BLE001 - whatever it is, each submitter gets it
-            if len(batch) > 1 and isinstance(error, DatabaseError) and is_data_error(error):
+            if len(batch) > 1 and not is_unavailable(error):
                 for waiting in batch:
                     await self._store([waiting])
             else:

@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from steeple.api import openapi, schemas
 from steeple.api.deps import Reader
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import refusal
 from steeple.api.replies import json_reply
-from steeple.api.requests import NoQuery
 from steeple.api.services import services_of
 from steeple.store.engine import is_unavailable
 from steeple.store.metrics import read_metrics
@@ -28,7 +26,7 @@ router = APIRouter(tags=["health"])
     response_description="It does.",
     responses=openapi.problems(guarded=False),
 )
-async def check_alive(query: Annotated[NoQuery, Query()]) -> Response:
+async def check_alive() -> Response:
     """Depends on nothing else: a process that fails this should be restarted."""
     return json_reply(json.dumps({"status": "alive"}))
 
@@ -41,7 +39,7 @@ async def check_alive(query: Annotated[NoQuery, Query()]) -> Response:
     response_description="They can.",
     responses=openapi.problems(guarded=False),
 )
-async def check_ready(request: Request, query: Annotated[NoQuery, Query()]) -> Response:
+async def check_ready(request: Request) -> Response:
     """Needs the database with its schema. The broker is reported, and not needed: jobs are accepted without it."""
     services = services_of(request)
     schema, broker = await asyncio.gather(_schema(request), services.readiness.broker())
@@ -71,7 +69,7 @@ async def _schema(request: Request) -> str:
     response_description="In Prometheus' text format.",
     responses={**openapi.problems(), 200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def show_metrics(request: Request, caller: Reader, query: Annotated[NoQuery, Query()]) -> Response:
+async def show_metrics(request: Request, caller: Reader) -> Response:
     """Jobs per state, queue and task, waits, run times, and counts of rare events."""
     services = services_of(request)
     dead_after = services.settings.worker_dead_after

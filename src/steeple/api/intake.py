@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from steeple.api import strict_json
 from steeple.api.bodies import is_large
 from steeple.api.keyring import Caller
-from steeple.api.known_tasks import KnownTask, KnownTasks
+from steeple.api.known_tasks import KnownTask, KnownTasks, require
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, refusal
 from steeple.api.requests import MOST_BATCH_JOBS, SubmitRequest
@@ -22,6 +22,7 @@ from steeple.faults import field_errors, token
 from steeple.submission import new_job
 
 _LONGEST_KEY = 255
+_TURN = 100
 _NOT_AN_OBJECT = "is not an object"
 
 Refused = SteepleError | UnacceptableJson
@@ -94,17 +95,22 @@ class Intake:
         """Raises ``UnknownTask``, ``InvalidArguments``, ``TooLarge``."""
         return self._job(await self._tasks.find(asked.request.task), asked, idempotency)
 
-    async def jobs(self, asked: list[Asked | Refused], keys: Iterator[Idempotency | None]) -> list[NewJob | Refused]:
+    async def jobs(self, asked: list[Asked | Refused], keys: Iterable[Idempotency | None]) -> list[NewJob | Refused]:
         """As ``job`` for each of many. Other requests have their turn meanwhile."""
+        names = {each.request.task for each in asked if isinstance(each, Asked)}
+        tasks = await self._tasks.find_all(names)
         found: list[NewJob | Refused] = []
         for each, key in zip(asked, keys, strict=False):
-            if len(found) % 100 == 99:
+            if len(found) % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             try:
-                found.append(await self.job(each, key) if isinstance(each, Asked) else each)
+                found.append(self._job_of(tasks, each, key) if isinstance(each, Asked) else each)
             except SteepleError as error:
                 found.append(error)
         return found
+
+    def _job_of(self, tasks: Mapping[str, KnownTask], asked: Asked, idempotency: Idempotency | None) -> NewJob:
+        return self._job(require(tasks, asked.request.task), asked, idempotency)
 
     def _job(self, task: KnownTask, asked: Asked, idempotency: Idempotency | None) -> NewJob:
         job = new_job(task.record, asked.args, asked.request, limit=self._limit, idempotency=idempotency)

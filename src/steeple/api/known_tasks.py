@@ -1,6 +1,7 @@
 """The tasks that jobs may be submitted for: those of the app that this API was given, then those that workers have
 registered."""
 
+from collections.abc import Mapping, Set
 from time import monotonic
 from typing import Protocol
 
@@ -30,14 +31,20 @@ class KnownTasks:
         self._registered = Recent(self._read, _LOOK_AGAIN_SECONDS)
 
     async def find(self, name: str) -> KnownTask:
-        """The task of this name; one that is unknown is looked for once more. Raises ``UnknownTask``."""
+        """The task of this name. Raises ``UnknownTask``."""
         own = self._own.get(name)
         if own is not None:
             return own
+        return require(await self.find_all({name}), name)
+
+    async def find_all(self, names: Set[str]) -> Mapping[str, KnownTask]:
+        """The tasks of these names that there are; if some are not known, it looks for them once more."""
+        found: dict[str, KnownTask] = {name: self._own[name] for name in names if name in self._own}
         asked = monotonic()
-        found = (await self._registered.get()).get(name) or (await self._registered.get(since=asked)).get(name)
-        if found is None:
-            raise UnknownTask(name, tuple(self._own))
+        if len(found) < len(names):
+            found |= _chosen(await self._registered.get(), names - found.keys())
+        if len(found) < len(names):
+            found |= _chosen(await self._registered.get(since=asked), names - found.keys())
         return found
 
     async def all(self) -> list[TaskRecord]:
@@ -56,3 +63,14 @@ class KnownTasks:
         """What was made of the same record before: preparing a schema takes a while."""
         known = self._known.get(record.name)
         return known if known is not None and known.record == record else None
+
+
+def require(tasks: Mapping[str, KnownTask], name: str) -> KnownTask:
+    """Raises ``UnknownTask``."""
+    if name not in tasks:
+        raise UnknownTask(name)
+    return tasks[name]
+
+
+def _chosen(tasks: Mapping[str, KnownTask], names: Set[str]) -> dict[str, KnownTask]:
+    return {name: tasks[name] for name in names if name in tasks}

@@ -8,11 +8,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from steeple.api import examples
+from steeple.api import examples, schemas
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
 from steeple.api.requests import BatchRequest, JobChange, SubmitRequest
-from steeple.api.schemas import Problem as ProblemDocument
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
@@ -20,7 +19,21 @@ BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TY
 _EVERYWHERE: Final = (Kind.INVALID_REQUEST, Kind.INTERNAL_ERROR, Kind.UNAVAILABLE)
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_MODELS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, ProblemDocument)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange)
+_REPLIES: Final[Sequence[type[BaseModel]]] = (
+    schemas.Job,
+    schemas.JobPage,
+    schemas.Batch,
+    schemas.Attempts,
+    schemas.Logs,
+    schemas.Tasks,
+    schemas.Queues,
+    schemas.Workers,
+    schemas.Live,
+    schemas.Ready,
+    schemas.Problem,
+)
+"""FastAPI describes them too, but leaves nulls out of their examples."""
 
 _DESCRIPTION: Final = """
 Submit jobs, and see what becomes of them. A job that was answered 202 is stored: it is never lost, and runs at least
@@ -98,14 +111,19 @@ def document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=_TAGS,
         )
-        _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REFERENCE)
-        found["components"].setdefault("schemas", {}).update(schemas["$defs"])
+        found["components"]["schemas"].update(_definitions())
         app.openapi_schema = found
     return app.openapi_schema
 
 
+def _definitions() -> dict[str, Any]:
+    _, requests = models_json_schema([(model, "validation") for model in _REQUESTS], ref_template=_REFERENCE)
+    _, replies = models_json_schema([(model, "serialization") for model in _REPLIES], ref_template=_REFERENCE)
+    return {**requests["$defs"], **replies["$defs"]}
+
+
 def _problem_reply() -> dict[str, Any]:
-    schema = {"$ref": _REFERENCE.format(model=ProblemDocument.__name__)}
+    schema = {"$ref": _REFERENCE.format(model=schemas.Problem.__name__)}
     return {"description": "", "content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
 
 

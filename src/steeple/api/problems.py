@@ -13,6 +13,7 @@ from steeple import errors
 from steeple.api.problem_kinds import Kind
 from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.errors import FieldError
+from steeple.faults import token
 from steeple.store.engine import DatabaseError, is_data_error, is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -138,8 +139,7 @@ def _at_fault(kind: Kind, found: Sequence[FieldError]) -> Problem:
 def _of_validation_error(error: RequestValidationError) -> Problem:
     """FastAPI's own findings: of the query and the path, as it reads no body here."""
     faults = tuple(
-        Fault("".join(f"/{step}" for step in found["loc"][1:]), found["msg"], str(found["loc"][0]))
-        for found in error.errors()
+        Fault("".join(map(token, found["loc"][1:])), found["msg"], str(found["loc"][0])) for found in error.errors()
     )
     detail = "; ".join(f"{fault.within} {fault.pointer[1:]}: {fault.detail}" for fault in faults[:3])
     return Problem(Kind.INVALID_REQUEST, detail, faults)

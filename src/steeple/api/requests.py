@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
 )
 
@@ -25,15 +24,11 @@ MOST_PAGE_JOBS = 1000
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def _rfc_3339(value: object) -> object:
-    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+def _moment(value: object) -> datetime:
+    if not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
         raise ValueError("is no RFC 3339 time with a time zone, such as 2026-11-24T00:00:00Z")
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
     try:
-        return value.astimezone(UTC)
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except OverflowError:
         raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
@@ -44,7 +39,7 @@ def _storable(value: str) -> str:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
+Moment = Annotated[datetime, PlainValidator(_moment, json_schema_input_type=datetime)]
 Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -51,6 +51,8 @@ class Job(_Reply):
 
 
 class JobPage(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [JOB], "next_cursor": None}]})
+
     jobs: list[Job]
     next_cursor: Annotated[
         str | None,
@@ -199,6 +201,10 @@ class Live(_Reply):
 
 
 class Ready(_Reply):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0001", "broker": "ok"}]}
+    )
+
     status: str
     database: str
     schema_revision: Annotated[str | None, Field(alias="schema")]

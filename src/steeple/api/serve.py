@@ -21,7 +21,7 @@ def serve(app: Steeple | None, settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises ``ConfigurationError``, ``DatabaseError``."""
     logs.configure(settings, "api")
     census = prepare(app, settings)
-    sockets = _listen(settings.host, settings.port)
+    sockets = listen(settings.host, settings.port)
     url = _url(settings.host, sockets[0])
     if not census.ever:
         events.api_is_open(url)
@@ -64,7 +64,7 @@ def _require_key(host: str, census: KeyCensus) -> None:
         )
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int) -> list[socket.socket]:
     """Sockets on every address of ``host``; with port 0 on the first only. Raises ``ConfigurationError``."""
     found: list[socket.socket] = []
     fault: OSError | None = None

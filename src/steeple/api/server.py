@@ -6,6 +6,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uuid_utils.compat import uuid7
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from steeple.api.problem_kinds import Kind
@@ -37,8 +38,12 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         kind = Kind.HEADERS_TOO_LARGE if self._header_bytes > _MOST_HEADER_BYTES else Kind.BAD_REQUEST
-        body = json.dumps(Problem(kind, kind.title).document()).encode()
-        head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        request_id = str(uuid7())
+        body = json.dumps(Problem(kind, kind.title).document(request_id)).encode()
+        head = (
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
         self.transport.write(STATUS_LINE[kind.status] + head.encode() + body)
         self.transport.close()
 

@@ -115,7 +115,8 @@ def _require_all(found: Sequence[NewJob | Answer | Refused], query: BatchQuery) 
 
 def _of_all(refused: Sequence[Problem]) -> Problem:
     kinds = {problem.kind for problem in refused}
-    detail = f"{len(refused)} jobs are refused, so none was stored; the first: {refused[0].detail}"
+    how_many = "1 job is" if len(refused) == 1 else f"{len(refused)} jobs are"
+    detail = f"{how_many} refused, so none was stored; the first: {refused[0].detail}"
     faults = tuple(fault for problem in refused for fault in problem.faults)
     return Problem(kinds.pop() if len(kinds) == 1 else Kind.INVALID_REQUEST, detail, faults)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from uuid import UUID
 
 from starlette.requests import Request
@@ -50,6 +50,10 @@ class Watcher:
             gone.cancel()
             self._remove(job_id, end)
 
+    def held(self) -> Mapping[UUID, Collection[object]]:
+        """The jobs that are waited for, each with its waits."""
+        return dict(self._waiting)
+
     def release(self) -> None:
         """Let every request go, and hold none from now on."""
         self._is_released = True
@@ -80,12 +84,14 @@ class Watcher:
         self._looking = None
 
     async def _look(self) -> Set[UUID]:
-        ids = list(self._waiting)
         try:
-            return await self._database.run(lambda connection: ended(connection, ids))
+            return await self._read(list(self._waiting))
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             events.database_failed(error)
             return frozenset()
+
+    async def _read(self, ids: Sequence[UUID]) -> Set[UUID]:
+        return await self._database.run(lambda connection: ended(connection, ids))
 
     def _end(self, found: Set[UUID]) -> None:
         for job_id in found:

@@ -89,7 +89,7 @@ _PATIENCE_SECONDS = 1.0
 _SKEW_SECONDS = 3600
 """How far the clock that made an id may be from the database's."""
 
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 20
 _MOST_CHARS = 8 * 1024 * 1024
 _LAST_ID = UUID(int=2**128 - 1)
 

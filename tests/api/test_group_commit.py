@@ -1,0 +1,205 @@
+"""Submits that come together are stored together, and none suffers for another."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+from playground import Playground
+from steeple.api.group_commit import Inbox
+from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.priority import Lane, Priority
+from steeple.errors import UniqueKeyHeld
+from steeple.settings import Settings
+from steeple.store.database import Database
+from steeple.store.engine import DatabaseError
+from steeple.store.inbox import Accepted
+from steeple.submission import new_id
+
+T = TypeVar("T")
+
+
+@dataclass
+class Watched(Database):
+    """A database that counts transactions, and can be made to lose the answer of a commit."""
+
+    settings: Settings
+    transactions: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+    loses_answers: int = 0
+    batches: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.settings, size=4)
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        self.transactions += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            found = await super().run(work)
+            if self.loses_answers:
+                self.loses_answers -= 1
+                return await super().run(work)  # as in_aio_transaction does after an unknown outcome
+            return found
+        finally:
+            self.at_once -= 1
+
+
+def job(**fields: Any) -> NewJob:
+    return NewJob(new_id(), **({"task": "t", "args": "{}"} | fields))
+
+
+def run(playground: Playground, work: Callable[[Inbox, Watched], Coroutine[Any, Any, T]], woken: Any = None) -> T:
+    async def go() -> T:
+        database = Watched(Settings(database_url=playground.url))
+        try:
+            return await work(Inbox(database, woken or (lambda lanes: None)), database)
+        finally:
+            await database.close()
+
+    return asyncio.run(go())
+
+
+def count(playground: Playground) -> int:
+    return int(playground.value("SELECT count(*) FROM jobs"))
+
+
+def test_submits_that_come_together_share_a_transaction(playground: Playground) -> None:
+    async def work(inbox: Inbox, database: Watched) -> list[Accepted]:
+        answers = await asyncio.gather(*(inbox.put(job()) for _ in range(500)))
+        assert database.transactions <= 5
+        assert database.most_at_once <= 2
+        return answers
+
+    answers = run(playground, work)
+    assert len({answer.id for answer in answers}) == 500
+    assert count(playground) == 500
+
+
+def test_each_submitter_gets_its_own_answer(playground: Playground) -> None:
+    jobs = [job(args=f'{{"n": {number}}}') for number in range(100)]
+
+    async def work(inbox: Inbox, _: Watched) -> list[Accepted]:
+        return await asyncio.gather(*map(inbox.put, jobs))
+
+    assert [answer.id for answer in run(playground, work)] == [each.id for each in jobs]
+
+
+def test_one_bad_row_does_not_fail_its_neighbours(playground: Playground) -> None:
+    jobs = [job(), job(task="a\x00b"), job(timeout=1e400), job(max_attempts=2**40), job()]
+
+    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+        return await asyncio.gather(*map(inbox.put, jobs), return_exceptions=True)
+
+    first, *refused, last = run(playground, work)
+    assert all(isinstance(each, DatabaseError | ValueError) for each in refused)
+    assert (first.id, last.id) == (jobs[0].id, jobs[4].id)
+    assert count(playground) == 2
+
+
+def test_a_key_that_is_held_refuses_one_of_those_that_come_together(playground: Playground) -> None:
+    jobs = [job(unique_key="u"), job(unique_key="u"), job()]
+
+    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+        return await asyncio.gather(*map(inbox.put, jobs), return_exceptions=True)
+
+    first, second, third = run(playground, work)
+    assert {type(first), type(second)} == {Accepted, UniqueKeyHeld}
+    assert isinstance(third, Accepted)
+
+
+def test_a_commit_whose_answer_is_lost_is_repeated_without_harm(playground: Playground) -> None:
+    jobs = [job(unique_key="u"), job(idempotency=Idempotency("o", "k", b"h")), job()]
+
+    async def work(inbox: Inbox, database: Watched) -> list[Accepted]:
+        database.loses_answers = 1
+        return await asyncio.gather(*map(inbox.put, jobs))
+
+    answers = run(playground, work)
+    assert [(answer.id, answer.is_replay) for answer in answers] == [(each.id, False) for each in jobs]
+    assert count(playground) == 3
+
+
+def test_a_lost_connection_is_mended_before_anyone_hears_of_it(playground: Playground) -> None:
+    async def work(inbox: Inbox, _: Watched) -> None:
+        await inbox.put(job())
+        await asyncio.to_thread(
+            playground.sql,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        await asyncio.gather(*(inbox.put(job()) for _ in range(20)))
+
+    run(playground, work)
+    assert count(playground) == 21
+
+
+def test_a_request_that_is_given_up_leaves_the_others_alone(playground: Playground) -> None:
+    async def work(inbox: Inbox, _: Watched) -> Accepted:
+        given_up = asyncio.create_task(inbox.put(job()))
+        kept = asyncio.create_task(inbox.put(job()))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        return await kept
+
+    assert run(playground, work)
+    assert count(playground) == 2
+
+
+def test_lanes_are_woken_once_per_commit_and_after_it(playground: Playground) -> None:
+    woken: list[dict[Lane, int]] = []
+    stored: list[int] = []
+
+    def wake(lanes: dict[Lane, int]) -> None:
+        woken.append(lanes)
+        stored.append(count(playground))
+
+    async def work(inbox: Inbox, database: Watched) -> int:
+        jobs = [job(queue="a"), job(queue="a"), job(queue="b", priority=Priority.LOW), job(delay=60.0)]
+        await asyncio.gather(*map(inbox.put, jobs))
+        return database.transactions
+
+    assert run(playground, work, wake) == 1
+    assert woken == [{Lane("a", Priority.DEFAULT): 2, Lane("b", Priority.LOW): 1}]
+    assert stored == [4]
+
+
+def test_a_replay_wakes_nobody(playground: Playground) -> None:
+    woken: list[dict[Lane, int]] = []
+
+    async def work(inbox: Inbox, _: Watched) -> None:
+        for _attempt in range(2):
+            await inbox.put(job(idempotency=Idempotency("o", "k", b"h")))
+
+    run(playground, work, woken.append)
+    assert len(woken) == 1
+
+
+def test_more_submits_than_can_wait_are_turned_away(playground: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
+    from steeple.api.problem_kinds import Kind
+    from steeple.api.problems import Refusal
+
+    monkeypatch.setattr("steeple.api.group_commit._MOST_WAITING", 10)
+
+    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+        return await asyncio.gather(*(inbox.put(job()) for _ in range(15)), return_exceptions=True)
+
+    answers = run(playground, work)
+    refused = [answer for answer in answers if isinstance(answer, Refusal)]
+    assert {answer.problem.kind for answer in refused} == {Kind.UNAVAILABLE}
+    assert len(answers) - len(refused) == count(playground) == 10
+
+
+def test_large_arguments_are_spread_over_transactions(playground: Playground) -> None:
+    args = f'{{"value": "{"x" * 250_000}"}}'
+
+    async def work(inbox: Inbox, database: Watched) -> int:
+        await asyncio.gather(*(inbox.put(job(args=args)) for _ in range(40)))
+        return database.transactions
+
+    assert 2 < run(playground, work) < 10
+    assert count(playground) == 40
