@@ -1,0 +1,175 @@
+"""What must hold between jobs, runs, workers and clients: keys, limits, overlaps, waits, what came from the broker."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+from uuid import UUID
+
+from history import Answer, Call, Effect, History, Reply, Row, Transition
+from violation import Violation
+
+from steeple.domain.states import ACTIVE, Cause, State
+
+_LONGEST_WAIT = timedelta(seconds=1)
+
+_LOST_WITHIN = timedelta(seconds=1)
+"""A commit that need not be durable is on the disk after three rounds of the WAL writer, 0.6 s (the manual of
+PostgreSQL, "Asynchronous Commit"): what was claimed earlier than this before a crash is not lost."""
+
+_CLOCKS_APART = timedelta(seconds=0.1)
+"""The server's clock and that of the effects, which is translated from another one."""
+
+
+def runs_do_not_overlap(history: History) -> Iterator[Violation]:
+    """6. Two claims of a job never run at the same time while the first one's worker is alive and heartbeating."""
+    ended = {line.worker_id: line.at for line in reversed(history.workers) if line.ended}
+    for _, runs in groupby(sorted(history.effects, key=_by_job), key=lambda effect: effect.job_id):
+        for first, second in _overlapping(list(runs)):
+            claim = _claim_of(history, first)
+            if claim is None or claim.after is None:  # which the last rule looks at
+                continue
+            worker_id = claim.after.worker_id
+            if worker_id is None or ended.get(worker_id, second.began_at) >= second.began_at:
+                yield Violation(first.job_id, "ran twice at the same time", (claim, first, second))
+    for line in history.workers:
+        if line.ended is None:
+            yield Violation(None, f"worker {line.worker_id} came back to life", (line,))
+
+
+def fires_are_single(history: History) -> Iterator[Violation]:
+    """8. Each fire time of a schedule has at most one job. By ``schedule_id`` and ``run_at``, as long as fires keep no
+    time of their own."""
+    found: dict[tuple[UUID, datetime], Transition] = {}
+    for line in history.transitions:
+        if line.before is None and line.after and line.after.schedule_id and line.after.run_at:
+            fire = (line.after.schedule_id, line.after.run_at)
+            if fire in found:
+                yield Violation(line.job_id, f"a second job of schedule {fire[0]} at {fire[1]}", (found[fire], line))
+            found.setdefault(fire, line)
+
+
+def keys_are_single(history: History) -> Iterator[Violation]:
+    """9. One job per idempotency key and owner; one active job per ``unique_key``; a key stands for one request."""
+    holders: dict[tuple[str, ...], Transition] = {}
+    for line in sorted(history.transitions, key=lambda each: each.number):
+        before, after = _keys(line.before), _keys(line.after)
+        for key in before - after:
+            holders.pop(key, None)
+        for key in after - before:
+            if key in holders:
+                what = f"holds {key[0]} {key[-1]!r}, which job {holders[key].job_id} holds"
+                yield Violation(line.job_id, what, (holders[key], line))
+            holders[key] = line
+    yield from _repeats_differ(history)
+
+
+def limits_hold(history: History) -> Iterator[Violation]:
+    """10. A limit's running count never exceeds its maximum. Checked for the limits that the history states."""
+    for limit in history.limits:
+        running: set[UUID] = set()
+        for line in sorted(history.transitions, key=lambda each: each.number):
+            if line.job_id not in limit.job_ids:
+                continue
+            running.discard(line.job_id)
+            if line.after is not None and line.after.state is State.RUNNING:
+                running.add(line.job_id)
+            if line.is_claim and len(running) > limit.max_running:
+                yield Violation(line.job_id, f"is one too many of limit {limit.name!r}: {len(running)} run", (line,))
+
+
+def claims_do_not_wait(history: History) -> Iterator[Violation]:
+    """11. A claimed job that has not started never waits more than 1 s behind its neighbour. Not checked in troubled
+    times, nor of claims that a rescue ended, nor where the test moves everybody by hand."""
+    if not history.is_timed:
+        return
+    began = {(each.job_id, each.fence): each.began_at for each in reversed(history.effects)}
+    traced = {each.job_id for each in history.effects}
+    for job_id, lines in history.by_job.items():
+        for claim, after in zip(lines, (*lines[1:], None), strict=True):
+            if not claim.is_claim:
+                continue
+            until = began.get((job_id, _fence(claim)), _started_or_left(after, job_id in traced))
+            if until is None or _is_troubled(history, claim.at, until):
+                continue
+            if until - claim.at > _LONGEST_WAIT + history.slack:
+                lines_shown = (claim,) if after is None else (claim, after)
+                yield Violation(claim.job_id, f"claimed and not started for {until - claim.at}", lines_shown)
+
+
+def nothing_runs_unclaimed(history: History) -> Iterator[Violation]:
+    """12. Nothing read from the broker is trusted: what runs was claimed, as this attempt under this fence; forged
+    messages are dropped and counted. A claim may be lost in a crash of the database, and only there."""
+    for effect in history.effects:
+        claim = _claim_of(history, effect)
+        is_claimed = claim is not None and claim.after is not None and claim.after.attempt == effect.attempt
+        if not is_claimed and not _is_excused(history, effect):
+            yield Violation(effect.job_id, "ran without a claim", (effect,))
+    if history.dropped is not None and history.dropped < history.forged:
+        yield Violation(None, f"{history.forged} messages were forged, {history.dropped} dropped and counted")
+
+
+def _overlapping(runs: list[Effect]) -> Iterator[tuple[Effect, Effect]]:
+    """Pairs of which the second began before the first had ended. One without an end was killed, nobody knows when."""
+    for place, first in enumerate(runs):
+        for second in runs[place + 1 :]:
+            if first.ended_at is not None and second.began_at < first.ended_at:
+                yield first, second
+
+
+def _by_job(effect: Effect) -> tuple[UUID, datetime]:
+    return effect.job_id, effect.began_at
+
+
+def _claim_of(history: History, effect: Effect) -> Transition | None:
+    """The claim under which it ran. A later one under the same fence is another: a crash lost the first."""
+    claim = history.claims.get((effect.job_id, effect.fence))
+    return claim if claim is not None and claim.at <= effect.began_at + _CLOCKS_APART else None
+
+
+def _is_excused(history: History, effect: Effect) -> bool:
+    """True if a crash of the database may have lost the effect's claim."""
+    latest = _LONGEST_WAIT + history.slack
+    return any(crash - _LOST_WITHIN <= effect.began_at <= crash + latest for crash in history.server_crashes)
+
+
+def _keys(row: Row | None) -> set[tuple[str, ...]]:
+    """The keys that a row holds for itself alone."""
+    found: set[tuple[str, ...]] = set()
+    if row is not None and row.idempotency_key is not None:
+        found.add(("idempotency key", str(row.idempotency_owner), row.idempotency_key))
+    if row is not None and row.unique_key is not None and row.state in ACTIVE:
+        found.add(("unique key", row.unique_key))
+    return found
+
+
+def _repeats_differ(history: History) -> Iterator[Violation]:
+    """Of two accepted calls with one key, told apart by what they asked for and which job they were given."""
+    deleted = {line.job_id for line in history.transitions if line.after is None}
+    first: dict[tuple[str, str], Reply] = {}
+    for reply in history.replies:
+        if reply.call is not Call.SUBMIT or reply.idempotency is None or reply.answer is not Answer.ACCEPTED:
+            continue
+        former = first.setdefault(reply.idempotency, reply)
+        if deleted.intersection(former.job_ids):
+            first[reply.idempotency] = reply
+        elif former.request != reply.request:
+            yield Violation(former.job_ids[0], "its key was accepted for another request", (former, reply))
+        elif former.job_ids != reply.job_ids:
+            yield Violation(former.job_ids[0], "a repeat was given another job", (former, reply))
+
+
+def _fence(line: Transition) -> int:
+    return line.after.fence if line.after is not None else 0
+
+
+def _started_or_left(after: Transition | None, is_traced: bool) -> datetime | None:
+    """When a claim's run began, as its finish tells, or when it was given back: unstarted, if runs leave a trace."""
+    if after is None or after.after is None:
+        return None
+    if after.cause is Cause.RELEASE:
+        return after.at if is_traced else None
+    return after.after.started_at if after.cause in (Cause.FINISH, Cause.RETRY_LATER) else None
+
+
+def _is_troubled(history: History, since: datetime, until: datetime) -> bool:
+    return any(span.since <= until and since <= span.until for span in history.troubles)
