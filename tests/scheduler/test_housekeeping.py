@@ -68,6 +68,18 @@ def test_old_jobs_are_pruned_batch_by_batch(
     assert total(playground, CounterName.PRUNED) == 3
 
 
+def test_old_counts_are_folded_into_hours(playground: Playground, settings: Settings) -> None:
+    playground.add_many(3, now=None)
+    playground.sql(
+        "UPDATE jobs SET state = 'SUCCESS', finished_at = date_trunc('hour', now()) - interval '8 h' "
+        "+ (SELECT count(*) FROM jobs AS earlier WHERE earlier.id < jobs.id) * interval '1 min'"
+    )
+    roll_up(playground.engine, playground.engine)
+    assert playground.value("SELECT count(*) FROM finished_minutes") == 3
+    Prune(playground.engine, playground.engine, settings)()
+    assert [row.jobs for row in playground.sql("SELECT jobs FROM finished_minutes")] == [3]
+
+
 def test_rows_of_workers_outlive_the_jobs_that_name_them(playground: Playground, settings: Settings) -> None:
     for name, hours in (("recent", 20), ("old", 30)):
         playground.worker(name)
