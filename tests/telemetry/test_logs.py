@@ -67,7 +67,10 @@ def test_the_level_is_the_setting_s() -> None:
 @pytest.mark.parametrize(("level", "expected"), [("DEBUG", ["warning", "error"]), ("ERROR", ["error"])])
 def test_libraries_speak_of_what_they_warn_of_only(level: str, expected: list[str]) -> None:
     names = ["celery", "celery.worker", "kombu.transport", "uvicorn.error", "sqlalchemy.engine", "alembic"]
-    code = f"for name in {names}:\n    for each in ('info', 'warning', 'error'): getattr(logging.getLogger(name), each)(each)"
+    code = (
+        f"for name in {names}:\n"
+        "    for each in ('info', 'warning', 'error'): getattr(logging.getLogger(name), each)(each)\n"
+    )
     found = [(line["logger"], line["event"]) for line in lines(code, level=level)]
     assert found == [(name, each) for name in names for each in expected]
 
