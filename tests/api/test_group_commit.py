@@ -33,7 +33,7 @@ class Watched(Database):
     batches: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__(self.settings, size=4)
+        super().__init__(self.settings, size=4, is_atomic=False)
 
     async def run(self, work: Callable[[Any], T]) -> T:
         self.transactions += 1
@@ -57,7 +57,7 @@ def run(playground: Playground, work: Callable[[Inbox, Watched], Coroutine[Any, 
     async def go() -> T:
         database = Watched(Settings(database_url=playground.url))
         try:
-            return await work(Inbox(database, woken or (lambda lanes: None)), database)
+            return await work(Inbox(database, database, woken or (lambda lanes: None)), database)
         finally:
             await database.close()
 

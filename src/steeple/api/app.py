@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp
 
 from steeple.api import health, job_changes, jobs, openapi, pages, queues, submits, tasks, workers
+from steeple.api.direct import DirectRoute
 from steeple.api.envelope import Envelope
 from steeple.api.services import Services, attach
 from steeple.app import Steeple
@@ -41,15 +43,20 @@ def create_app(app: Steeple | None, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={HTTPException: _raise, RequestValidationError: _raise},
     )
     attach(services, api)
-    api.add_middleware(Envelope)
-    for part in _PARTS:
-        # As they are: a router that is included is matched anew in each request.
-        api.router.routes.extend(part.router.routes)
+    # As they are: a router that is included is matched anew in each request.
+    api.router.routes.extend(route for part in _PARTS for route in part.router.routes)
+    api.add_middleware(Envelope, shortcuts=_shortcuts(api.router.routes))
     api.openapi = lambda: openapi.document(api)  # type: ignore[method-assign]
     return api
+
+
+def _shortcuts(routes: Sequence[BaseRoute]) -> dict[tuple[str, str], ASGIApp]:
+    direct = (route for route in routes if isinstance(route, DirectRoute))
+    return {(method, route.path): route.app for route in direct for method in route.methods or ()}
 
 
 async def _raise(request: Request, error: Exception) -> Response:

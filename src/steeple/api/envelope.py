@@ -1,6 +1,7 @@
 """What is around every request: its id, HEAD as GET, and a problem document for whatever went wrong inside."""
 
 import re
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
@@ -15,10 +16,14 @@ _OURS = Problem(Kind.INTERNAL_ERROR, "the log tells more under this request_id")
 
 
 class Envelope:
-    """ASGI middleware, without a task or a response object of its own."""
+    """ASGI middleware, without a task or a response object of its own.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``shortcuts`` lead past the router and all that FastAPI puts around it, by method and path.
+    """
+
+    def __init__(self, app: ASGIApp, shortcuts: Mapping[tuple[str, str], ASGIApp]) -> None:
         self._app = app
+        self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,7 +42,8 @@ class Envelope:
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, send_with_id)
+            app = self._shortcuts.get((scope["method"], scope["path"]), self._app)
+            await app(scope, receive, send_with_id)
         except Disconnected:
             return
         except Exception as error:

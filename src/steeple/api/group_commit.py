@@ -30,10 +30,14 @@ class _Waiting:
 
 
 class Inbox:
-    """``wake`` is told the lanes of jobs that are due, once they are committed."""
+    """``database`` need not be atomic: jobs that come together have nothing to do with each other; but ``batches`` is.
 
-    def __init__(self, database: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
+    ``wake`` is told the lanes of jobs that are due, once they are committed.
+    """
+
+    def __init__(self, database: Database, batches: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
         self._database = database
+        self._batches = batches
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
         self._storing: set[asyncio.Task[None]] = set()
@@ -53,7 +57,7 @@ class Inbox:
     async def put_batch(self, jobs: Sequence[NewJob], *, partial: bool) -> list[Answer]:
         """Store jobs in one transaction; unless ``partial``, all of them or, if one is refused, none."""
         insert = insert_some if partial else insert_all
-        answers = await self._database.run(lambda connection: insert(connection, jobs))
+        answers = await self._batches.run(lambda connection: insert(connection, jobs))
         if partial or all(isinstance(answer, Accepted) for answer in answers):
             self._tell(jobs, answers)
         return answers

@@ -73,5 +73,5 @@ async def show_metrics(request: Request, caller: Reader) -> Response:
     """Jobs per state, queue and task, waits, run times, and counts of rare events."""
     services = services_of(request)
     dead_after = services.settings.worker_dead_after
-    snapshot = await services.database.run(lambda connection: read_metrics(connection, dead_after))
+    snapshot = await services.reads.run(lambda connection: read_metrics(connection, dead_after))
     return Response(render(snapshot), media_type=CONTENT_TYPE)

@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
     """A pending job is cancelled at once. A running one is told to stop, and made to if it does not."""
     wanted = job_id_of(job_id)
-    await services_of(request).database.run(lambda connection: transitions.cancel(connection, wanted))
+    await services_of(request).writes.run(lambda connection: transitions.cancel(connection, wanted))
     return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
 
 
@@ -53,7 +53,7 @@ async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Anno
     """A job that has ended, however it did, becomes pending with all its attempts before it."""
     wanted = job_id_of(job_id)
     services = services_of(request)
-    lane = await services.database.run(lambda connection: transitions.retry(connection, wanted))
+    lane = await services.writes.run(lambda connection: transitions.retry(connection, wanted))
     services.wakes.wake({lane: 1})
     return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
 
@@ -73,7 +73,7 @@ async def update_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     services = services_of(request)
     text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
     change = _read_change(text)
-    lane = await services.database.run(lambda connection: transitions.edit(connection, wanted, change))
+    lane = await services.writes.run(lambda connection: transitions.edit(connection, wanted, change))
     job = await find_job(request, wanted)
     if job.run_at <= datetime.now(UTC):
         services.wakes.wake({lane: 1})

@@ -42,7 +42,7 @@ async def list_jobs(request: Request, caller: Reader, query: Annotated[JobQuery,
     limit = min(query.limit, MOST_PAGE_JOBS)
     before = None if query.cursor is None else _read_cursor(query.cursor)
     wanted = _filter(query)
-    page = await services_of(request).database.run(
+    page = await services_of(request).reads.run(
         lambda connection: read_page(connection, wanted, limit=limit, before=before)
     )
     return json_reply(page_text(page.jobs, None if page.next_before is None else _write_cursor(page.next_before)))
@@ -82,7 +82,7 @@ async def list_attempts(
 ) -> Response:
     """Every attempt that failed or was cut short, and the one that runs or succeeded, with worker, times and error."""
     wanted = job_id_of(job_id)
-    attempts = await services_of(request).database.run(lambda connection: read_attempts(connection, wanted))
+    attempts = await services_of(request).reads.run(lambda connection: read_attempts(connection, wanted))
     return json_reply(attempts_text(attempts))
 
 
@@ -97,9 +97,9 @@ async def list_attempts(
 async def list_logs(request: Request, caller: Reader, job_id: JobId, query: Annotated[LogQuery, Query()]) -> Response:
     """What the task wrote with `context.log`, in all attempts. To go on, set `after` to the last line's `id`."""
     wanted = job_id_of(job_id)
-    database = services_of(request).database
-    await database.run(lambda connection: require_job(connection, wanted))
-    lines = await database.run(
+    reads = services_of(request).reads
+    await reads.run(lambda connection: require_job(connection, wanted))
+    lines = await reads.run(
         lambda connection: read_lines(connection, wanted, after=query.after, limit=min(query.limit, _MOST_LINES))
     )
     return json_reply(logs_text(lines))

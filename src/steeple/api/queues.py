@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["queues"])
 )
 async def list_queues(request: Request, caller: Reader, query: Annotated[NoQuery, Query()]) -> Response:
     """Each queue with the number of its jobs in each state, how long the oldest has waited, and its throughput."""
-    found = await services_of(request).database.run(queue_statistics)
+    found = await services_of(request).reads.run(queue_statistics)
     return json_reply(json.dumps({"queues": [_shown(queue) for queue in found]}))
 
 

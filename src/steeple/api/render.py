@@ -88,7 +88,9 @@ def _line_text(line: Line) -> str:
 
 def time_text(moment: datetime) -> str:
     """RFC 3339 in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()[:-6] + "Z"
 
 
 def _time(moment: datetime | None) -> str:

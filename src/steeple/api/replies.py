@@ -23,7 +23,7 @@ def json_reply(text: str, status: int = 200, headers: Mapping[str, str] | None =
 
 async def find_job(request: Request, job_id: UUID) -> JobView:
     """Raises ``JobNotFound``."""
-    job = await services_of(request).database.run(lambda connection: read_job(connection, job_id))
+    job = await services_of(request).reads.run(lambda connection: read_job(connection, job_id))
     if job is None:
         raise JobNotFound(str(job_id))
     return job

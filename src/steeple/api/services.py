@@ -18,8 +18,9 @@ from steeple.settings import Settings
 from steeple.store.database import Database
 
 _READERS = 10
+_WRITERS = 5
 _SUBMITTERS = 3
-"""Connections of their own for submits, so that no slow listing is in their way."""
+"""Connections, each kind of its own: no slow listing is in the way of a submit."""
 
 
 class Services:
@@ -27,21 +28,22 @@ class Services:
 
     def __init__(self, app: Steeple | None, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings, size=_READERS)
+        self.reads = Database(settings, size=_READERS, is_atomic=False)
+        self.writes = Database(settings, size=_WRITERS)
         self.wakes = Wakes(settings)
-        self.keyring = Keyring(self.database, is_private=is_loopback(settings.host))
-        self.tasks = KnownTasks(app, self.database)
+        self.keyring = Keyring(self.writes, is_private=is_loopback(settings.host))
+        self.tasks = KnownTasks(app, self.reads)
         self.intake = Intake(self.tasks, settings.max_args_bytes)
-        self.watcher = Watcher(self.database)
+        self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
-        self._submits = Database(settings, size=_SUBMITTERS)
-        self.inbox = Inbox(self._submits, self.wakes.wake)
+        self._submits = Database(settings, size=_SUBMITTERS, is_atomic=False)
+        self.inbox = Inbox(self._submits, self.writes, self.wakes.wake)
 
     async def close(self) -> None:
         self.watcher.release()
         await asyncio.to_thread(self.wakes.close)
-        await self._submits.close()
-        await self.database.close()
+        for database in (self._submits, self.writes, self.reads):
+            await database.close()
         self.readiness.close()
 
 

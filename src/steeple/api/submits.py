@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from steeple.api import openapi, schemas
 from steeple.api.bodies import read_json_text
 from steeple.api.deps import Writer
-from steeple.api.direct import DirectRoute
+from steeple.api.direct import DirectReply, DirectRoute
 from steeple.api.examples import ARGUMENTS
 from steeple.api.intake import Refused, read_batch, read_submit, request_key
 from steeple.api.problem_kinds import Kind
@@ -38,7 +38,7 @@ _DESCRIBED = openapi.reply_headers(Idempotent_Replayed="`true` if an earlier req
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
-async def submit_job(request: Request, caller: Writer) -> Response:
+async def submit_job(request: Request, caller: Writer) -> DirectReply:
     """Submit a job. Once this has answered 202 it is stored, and will run."""
     services = services_of(request)
     headers = dict(request.scope["headers"])
@@ -52,7 +52,7 @@ async def submit_job(request: Request, caller: Writer) -> Response:
     if seconds is not None:
         view = await awaited(request, view, seconds)
     told = {"Location": f"/v1/jobs/{view.id}", **wait_headers(seconds), **(_REPLAYED if accepted.is_replay else {})}
-    return json_reply(job_text(view), ACCEPTED, told)
+    return DirectReply(job_text(view), ACCEPTED, told)
 
 
 router.routes.append(

@@ -29,9 +29,9 @@ async def list_workers(request: Request, caller: Reader, query: Annotated[NoQuer
     """Each worker with its slots, its lanes, the jobs that it runs, and its last heartbeat."""
     services = services_of(request)
     dead_after = services.settings.worker_dead_after
-    workers = await services.database.run(lambda connection: live_workers(connection, dead_after))
+    workers = await services.reads.run(lambda connection: live_workers(connection, dead_after))
     ids = [worker.id for worker in workers]
-    running = await services.database.run(lambda connection: running_jobs(connection, ids))
+    running = await services.reads.run(lambda connection: running_jobs(connection, ids))
     return json_reply(json.dumps({"workers": [_shown(worker, running) for worker in workers]}))
 
 

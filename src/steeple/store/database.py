@@ -12,13 +12,20 @@ T = TypeVar("T")
 
 
 class Database:
-    """Runs the store's functions, each call in a transaction of its own. Connects when it is first used."""
+    """Runs the store's functions. Connects when it is first used.
 
-    def __init__(self, settings: Settings, *, size: int = 10) -> None:
-        self._engine = create_aio_engine(settings, size=size)
+    Each call is a transaction; unless the database ``is_atomic``, its statements commit one by one. That is quicker,
+    and enough for reads and for single statements.
+    """
+
+    def __init__(self, settings: Settings, *, size: int, is_atomic: bool = True) -> None:
+        self._engine = create_aio_engine(settings, size=size, is_atomic=is_atomic)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction, up to three times: it must be safe to repeat. Raises ``DatabaseError``."""
+        """Run ``work``, up to three times if the connection is lost: it must be safe to repeat.
+
+        Raises ``DatabaseError``.
+        """
         return await in_aio_transaction(self._engine, work)
 
     async def close(self) -> None:

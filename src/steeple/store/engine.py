@@ -73,9 +73,14 @@ def create_engine(settings: Settings, *, size: int = 5) -> Engine:
     return engine
 
 
-def create_aio_engine(settings: Settings, *, size: int = 10) -> AsyncEngine:
-    """The same for asyncio; store functions are called through ``run_sync``."""
-    engine = create_async_engine(database_url(settings), **_pool(size))
+def create_aio_engine(settings: Settings, *, size: int = 10, is_atomic: bool = True) -> AsyncEngine:
+    """The same for asyncio; store functions are called through ``run_sync``.
+
+    Unless it ``is_atomic``, each statement commits by itself even where a transaction is begun: that saves two of three
+    round trips where work is a single statement, or any part of it may stand alone.
+    """
+    options = {} if is_atomic else {"isolation_level": "AUTOCOMMIT"}
+    engine = create_async_engine(database_url(settings), **_pool(size), **options)
     event.listen(engine.sync_engine, "connect", _prepare_connection)
     return engine
 
