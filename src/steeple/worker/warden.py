@@ -46,6 +46,9 @@ class Warden(threading.Thread):
     def __init__(self, engine: Engine, board: Board, worker: NewWorker, settings: Settings, policies: Policies) -> None:
         super().__init__(name="warden", daemon=True)
         self._engine = engine
+        # A heartbeat alone is a transaction of its own: a process that is stopped right after it holds no lock on its
+        # row, which would keep the schedulers from declaring it dead.
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._board = board
         self._worker = worker
         self._settings = settings
@@ -111,7 +114,7 @@ class Warden(threading.Thread):
     def _beat(self, now: float) -> None:
         draining = self._board.is_draining
         is_alive = in_transaction(
-            self._engine, lambda connection: workers.beat(connection, self._worker.id, draining=draining)
+            self._single, lambda connection: workers.beat(connection, self._worker.id, draining=draining)
         )
         self._beat_at = now + self._settings.heartbeat_interval
         if draining and not self._is_drain_told:
