@@ -10,7 +10,7 @@ import pytest
 
 from steeple.domain.job import Claim
 from steeple.embedded.processes import wait_until
-from steeple.worker.board import Board, Running, Seat, Stop
+from steeple.worker.board import SYNC, Board, Running, Seat, Stop
 
 
 def _claim(fence: int = 1) -> Claim:
@@ -20,33 +20,43 @@ def _claim(fence: int = 1) -> Claim:
 def test_a_seat_tells_what_its_slot_runs() -> None:
     seat = Board(1).seats[0]
     running = Running(_claim(2**62), 12.5, float("inf"))
-    assert seat.running() is None
-    seat.begin(running)
-    assert seat.running() == running
-    seat.end()
-    assert seat.running() is None
+    seat.take(os.getpid())
+    assert _running(seat) == []
+    seat.begin(SYNC, running)
+    assert _running(seat) == [running]
+    seat.places[SYNC].end()
+    assert _running(seat) == []
 
 
 def test_a_stop_is_for_one_claim_only() -> None:
-    seat = Board(1).seats[0]
+    place = Board(1).seats[0].places[SYNC]
     claim = _claim(3)
-    seat.ask_to_stop(claim, Stop.TIMEOUT)
-    assert seat.asked_to_stop(claim) is Stop.TIMEOUT
-    assert seat.asked_to_stop(Claim(claim.id, 4)) is None
-    assert seat.asked_to_stop(_claim(3)) is None
+    place.ask_to_stop(claim, Stop.TIMEOUT)
+    assert place.asked_to_stop(claim) is Stop.TIMEOUT
+    assert place.asked_to_stop(Claim(claim.id, 4)) is None
+    assert place.asked_to_stop(_claim(3)) is None
 
 
 def test_neighbours_do_not_touch_each_other() -> None:
-    board = Board(3)
-    for number, seat in enumerate(board.seats):
-        seat.begin(Running(Claim(UUID(int=number + 1), number), number, number))
-        seat.ask_to_stop(Claim(UUID(int=number + 1), number), Stop.CANCEL)
+    board = Board(3, coroutines=4)
+    written = {}
+    for seat in board.seats:
+        seat.take(os.getpid())
+        for number, place in enumerate(seat.places):
+            running = Running(Claim(uuid4(), number), seat.number, number)
+            seat.begin(number, running)
+            place.ask_to_stop(running.claim, Stop.CANCEL)
+            written[seat.number, number] = running
     board.worker_id = UUID(int=2**128 - 1)
     board.drain()
     assert board.worker_id == UUID(int=2**128 - 1)
-    assert [seat.running() for seat in board.seats] == [
-        Running(Claim(UUID(int=number + 1), number), number, number) for number in range(len(board.seats))
-    ]
+    for seat in board.seats:
+        assert _running(seat) == [written[seat.number, number] for number in range(5)]
+        assert all(place.asked_to_stop(running.claim) is Stop.CANCEL for place, running in seat.running())
+
+
+def _running(seat: Seat) -> list[Running]:
+    return [running for _, running in seat.running()]
 
 
 def _fork_and_take(seat: Seat, *, leave_running: Claim | None = None) -> int:
@@ -58,7 +68,7 @@ def _fork_and_take(seat: Seat, *, leave_running: Claim | None = None) -> int:
         signal.alarm(20)
         seat.take(os.getpid())
         if leave_running is not None:
-            seat.begin(Running(leave_running, 1.0, 2.0))
+            seat.begin(SYNC, Running(leave_running, 1.0, 2.0))
         os.write(writer, b".")
         while True:
             signal.pause()
@@ -78,13 +88,13 @@ def test_a_seat_is_deserted_as_soon_as_its_slot_is_dead_and_keeps_what_it_ran() 
     os.kill(child, 9)
 
     assert wait_until(seat.is_deserted, 5)  # before anybody has reaped it
-    assert seat.running() == Running(claim, 1.0, 2.0)
+    assert _running(seat) == [Running(claim, 1.0, 2.0)]
     os.waitpid(child, 0)
     assert board.seat_for(0) is board.seats[2]
     seat.clear()
     assert board.seat_for(0) is seat
     assert not seat.is_deserted()
-    assert seat.running() is None
+    assert _running(seat) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

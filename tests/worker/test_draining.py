@@ -1,5 +1,6 @@
 """A slot without Celery around it: what it claims, what it gives back, what it does when a reply is lost."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -31,12 +32,15 @@ class Bench:
         self.settings = settings
         self.engine = create_engine(settings)
         self.app = Steeple(settings)
-        self.board = Board(1)
+        self.board = Board(1, 128)
         self.ran: list[Any] = []
+        self.rested = self.at_once = 0
         self.gate = threading.Event()
         self._slot: Slot | None = None
         self.app.task("note")(self.note)
         self.app.task("hold")(self.hold)
+        self.app.task("rest")(self.rest)
+        self.app.task("exit", retry=Retry(max_attempts=1))(self.exit)
         self.app.task("give", retry=Retry(max_attempts=1))(self.give)
 
     def note(self, value: int = 0, context: Context | None = None) -> int:
@@ -48,6 +52,19 @@ class Bench:
         self.ran.append("hold")
         self.gate.wait(seconds)
         return "held"
+
+    async def rest(self, value: int, seconds: float) -> int:
+        self.ran.append(value)
+        self.at_once = max(self.at_once, len(self.ran) - self.rested)
+        await asyncio.sleep(seconds)
+        self.rested += 1
+        return value
+
+    async def exit(self) -> None:
+        async def leave() -> None:
+            raise SystemExit(1)
+
+        await asyncio.create_task(leave())
 
     def give(self, result: str) -> Any:
         return {"refused": "\u0000", "fine": 1}[result]
@@ -80,11 +97,11 @@ class Bench:
 
 @pytest.fixture
 def bench(settings: Settings) -> Iterator[Bench]:
-    found = Bench(settings)
+    found = Bench(settings.model_copy(update={"drain_slice": 60.0}))
     yield found
     found.gate.set()
     if found._slot is not None:
-        found._slot._attendant.rest()
+        found.board.drain()
     found.app.close()
     found.engine.dispose()
 
@@ -289,3 +306,46 @@ def test_high_goes_before_low_at_each_claim(settings: Settings) -> None:
     bench.slot.work()
     assert bench.ran == [1, 100, 2, 101]
     bench.app.close()
+
+
+def test_a_slot_runs_a_hundred_coroutines_at_once(bench: Bench) -> None:
+    handles = bench.app.submit_batch("rest", [{"value": number, "seconds": 0.5} for number in range(300)])
+    bench.slot.work()
+    assert set(bench.states(handles)) == {State.SUCCESS}
+    assert 100 <= bench.at_once <= 128
+    assert sorted(bench.ran) == list(range(300))
+
+
+def test_a_long_sync_task_does_not_hold_up_coroutines(bench: Bench) -> None:
+    (resting,) = bench.app.submit_batch("rest", [{"value": 1, "seconds": 0.3}])
+    (holding,) = bench.submit("hold")
+    threading.Thread(
+        target=lambda: (wait_until(lambda: bench.read(resting).state is State.SUCCESS, 10), bench.gate.set())
+    ).start()
+    began = monotonic()
+    bench.slot.work()
+    assert monotonic() - began < 20  # and not the 30 s for which the sync task would wait
+    assert bench.states([resting, holding]) == [State.SUCCESS, State.SUCCESS]
+
+
+def test_what_a_coroutine_starts_cannot_end_the_loop(bench: Bench) -> None:
+    (leaving,) = bench.app.submit_batch("exit", [{}])
+    (resting,) = bench.app.submit_batch("rest", [{"value": 1, "seconds": 0.3}])
+    bench.slot.work()
+    assert bench.states([leaving, resting]) == [State.FAILED, State.SUCCESS]
+    assert "SystemExit" in (bench.read(leaving).error or "")
+
+
+def test_a_lost_reply_gives_back_no_coroutine_that_runs(bench: Bench) -> None:
+    handles = bench.app.submit_batch("rest", [{"value": number, "seconds": 0.4} for number in range(60)])
+    slot = bench.slot
+    losses = iter([False, True, False, True, False, True])
+
+    def lose(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "known_lane" in statement and next(losses, False):
+            raise sqlalchemy.exc.OperationalError("lost", {}, psycopg.OperationalError("the connection is lost"))
+
+    event.listen(slot._engine, "after_cursor_execute", lose)
+    slot.work()
+    assert set(bench.states(handles)) == {State.SUCCESS}
+    assert sorted(bench.ran) == list(range(60))  # none twice

@@ -1,32 +1,38 @@
 """The soft signal reaches the task's own code, once, and nothing else, whenever it comes."""
 
-import asyncio
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
 from steeple import Cancelled, TimedOut
-from steeple.domain.job import Claim
-from steeple.worker.board import Board, Seat, Stop
-from steeple.worker.interrupts import SOFT_SIGNAL, AsyncCancelled, Interruptible, Interrupts
+from steeple.domain.job import Claim, ClaimedJob
+from steeple.domain.priority import Priority
+from steeple.domain.retry import Retry
+from steeple.task import Task, TaskDefaults
+from steeple.worker.attempt import Attempt
+from steeple.worker.board import SYNC, Board, Stop
+from steeple.worker.interrupts import SOFT_SIGNAL, Interrupts
 
-CLAIM = Claim(uuid4(), 1)
+JOB = ClaimedJob(uuid4(), 1, "task", "{}", "default", 1, 3, 60.0, None, datetime.now(UTC), datetime.now(UTC))
+CLAIM = Claim(JOB.id, JOB.fence)
 
 
 @pytest.fixture
-def seat() -> Seat:
-    return Board(1).seats[0]
+def attempt() -> Attempt:
+    task: Task[[], None] = Task(lambda: None, "task", TaskDefaults("default", Priority.DEFAULT, Retry(), 60.0))
+    return Attempt.begin(JOB, task, Board(1).seats[0], SYNC)
 
 
 @pytest.fixture
-def interrupts(seat: Seat) -> Iterator[Interrupts]:
+def interrupts() -> Iterator[Interrupts]:
     former = signal.getsignal(SOFT_SIGNAL)
-    found = Interrupts(seat)
+    found = Interrupts(pass_on=lambda: None)
     found.install()
     yield found
     signal.signal(SOFT_SIGNAL, former)
@@ -36,9 +42,9 @@ def _signal() -> None:
     os.kill(os.getpid(), SOFT_SIGNAL)
 
 
-def _run_until_stopped(interrupts: Interrupts) -> None:
+def _run_until_stopped(interrupts: Interrupts, attempt: Attempt) -> None:
     try:
-        interrupts.arm(CLAIM)
+        interrupts.arm(attempt)
         while True:
             time.sleep(0.001)
     finally:
@@ -47,43 +53,43 @@ def _run_until_stopped(interrupts: Interrupts) -> None:
 
 @pytest.mark.parametrize(("stop", "raised"), [(Stop.CANCEL, Cancelled), (Stop.TIMEOUT, TimedOut)])
 def test_it_raises_in_an_armed_task(
-    interrupts: Interrupts, seat: Seat, stop: Stop, raised: type[BaseException]
+    interrupts: Interrupts, attempt: Attempt, stop: Stop, raised: type[BaseException]
 ) -> None:
-    seat.ask_to_stop(CLAIM, stop)
+    attempt.place.ask_to_stop(CLAIM, stop)
     threading.Timer(0.05, _signal).start()
     with pytest.raises(raised):
-        _run_until_stopped(interrupts)
+        _run_until_stopped(interrupts, attempt)
 
 
-def test_a_signal_without_a_request_for_this_claim_does_nothing(interrupts: Interrupts, seat: Seat) -> None:
-    seat.ask_to_stop(Claim(CLAIM.id, 2), Stop.CANCEL)
-    interrupts.arm(CLAIM)
+def test_a_signal_without_a_request_for_this_claim_does_nothing(interrupts: Interrupts, attempt: Attempt) -> None:
+    attempt.place.ask_to_stop(Claim(CLAIM.id, 2), Stop.CANCEL)
+    interrupts.arm(attempt)
     _signal()
     interrupts.disarm()
 
 
-def test_nothing_is_raised_while_our_own_code_runs(interrupts: Interrupts, seat: Seat) -> None:
-    seat.ask_to_stop(CLAIM, Stop.CANCEL)
+def test_nothing_is_raised_while_our_own_code_runs(interrupts: Interrupts, attempt: Attempt) -> None:
+    attempt.place.ask_to_stop(CLAIM, Stop.CANCEL)
     _signal()
 
 
-def test_a_request_from_before_the_start_takes_effect_at_the_start(interrupts: Interrupts, seat: Seat) -> None:
-    seat.ask_to_stop(CLAIM, Stop.CANCEL)
+def test_a_request_from_before_the_start_takes_effect_at_the_start(interrupts: Interrupts, attempt: Attempt) -> None:
+    attempt.place.ask_to_stop(CLAIM, Stop.CANCEL)
     with pytest.raises(Cancelled):
-        interrupts.arm(CLAIM)
+        interrupts.arm(attempt)
 
 
-def test_a_task_is_told_once(interrupts: Interrupts, seat: Seat) -> None:
-    seat.ask_to_stop(CLAIM, Stop.CANCEL)
+def test_a_task_is_told_once(interrupts: Interrupts, attempt: Attempt) -> None:
+    attempt.place.ask_to_stop(CLAIM, Stop.CANCEL)
     with pytest.raises(Cancelled):
-        interrupts.arm(CLAIM)
+        interrupts.arm(attempt)
     _signal()
     _signal()
 
 
-def test_thousands_of_signals_never_reach_past_the_task(interrupts: Interrupts, seat: Seat) -> None:
+def test_thousands_of_signals_never_reach_past_the_task(interrupts: Interrupts, attempt: Attempt) -> None:
     """What stands for a COMMIT here is never interrupted, however close to it the signal comes."""
-    seat.ask_to_stop(CLAIM, Stop.CANCEL)
+    attempt.place.ask_to_stop(CLAIM, Stop.CANCEL)
     is_over = threading.Event()
 
     def fire() -> None:
@@ -97,7 +103,7 @@ def test_thousands_of_signals_never_reach_past_the_task(interrupts: Interrupts, 
         for _ in range(20_000):
             try:
                 try:
-                    interrupts.arm(CLAIM)
+                    interrupts.arm(attempt)
                 finally:
                     interrupts.disarm()
             except Cancelled:
@@ -108,39 +114,3 @@ def test_thousands_of_signals_never_reach_past_the_task(interrupts: Interrupts, 
         archer.join()
     assert commits == 20_000
     assert interrupted > 0
-
-
-async def _told(seen: list[str]) -> None:
-    try:
-        await asyncio.sleep(60)
-    except asyncio.CancelledError as stop:
-        seen.append(type(stop).__name__)
-        await asyncio.sleep(0)  # cleaning up may take its time
-        raise
-
-
-def test_a_coroutine_is_told_where_it_awaits(interrupts: Interrupts, seat: Seat) -> None:
-    seen: list[str] = []
-    coroutine = Interruptible(_told(seen))
-    seat.ask_to_stop(CLAIM, Stop.CANCEL)
-    threading.Timer(0.05, _signal).start()
-    interrupts._armed = CLAIM  # as `arm`, but with the request still to be noticed
-    interrupts.watch(coroutine)
-    with pytest.raises(AsyncCancelled), asyncio.Runner() as runner:
-        runner.run(coroutine.run())
-    assert seen == ["AsyncCancelled"]
-
-
-def test_a_coroutine_that_cancels_parts_of_its_own_is_left_to_it(interrupts: Interrupts) -> None:
-    async def impatient() -> str:
-        task = asyncio.create_task(asyncio.sleep(60))
-        await asyncio.sleep(0)
-        task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError as error:
-            return type(error).__name__
-        return "never"
-
-    with asyncio.Runner() as runner:
-        assert runner.run(Interruptible(impatient()).run()) == "CancelledError"

@@ -283,3 +283,36 @@ def test_a_task_whose_claim_is_gone_is_stopped(start_worker: Start, watch: Watch
     assert wait_until(path.exists, 20)
     assert path.read_text().startswith("Cancelled")
     assert watch.read(handle).state is State.PENDING
+
+
+def test_one_coroutine_of_many_can_be_cancelled(start_worker: Start, watch: Watcher, tmp_path: Path) -> None:
+    start_worker("--slots", "1")
+    others = [watch.submit("doze", {"seconds": 3}) for _ in range(20)]
+    handle = watch.submit("until_cancelled_async", {"path": str(tmp_path / "seen")})
+    watch.until(handle, State.RUNNING)
+    handle.cancel()
+    assert watch.ended(handle, patience=10).state is State.CANCELLED
+    assert all(watch.ended(other).state is State.SUCCESS for other in others)
+
+
+def test_a_coroutine_that_blocks_its_loop_is_killed_and_the_others_run_again_uncounted(
+    start_worker: Start, watch: Watcher
+) -> None:
+    start_worker("--slots", "1", **QUICK)
+    others = [watch.submit("doze", {"seconds": 3}) for _ in range(3)]
+    for other in others:
+        watch.until(other, State.RUNNING)
+    blocking = watch.submit("block_async", {"seconds": 60}, timeout=0.3, max_attempts=1)
+    job = watch.ended(blocking, patience=15)
+    assert (job.state, _error(job)["reason"]) == (State.FAILED, "timeout")
+    for other in others:
+        ended = watch.ended(other)
+        assert (ended.state, ended.attempt, ended.crashes) == (State.SUCCESS, 1, 0)
+
+
+def test_shutting_down_waits_for_coroutines_too(start_worker: Start, watch: Watcher) -> None:
+    worker = start_worker("--slots", "1")
+    handle = watch.submit("doze", {"seconds": 1})
+    watch.until(handle, State.RUNNING)
+    assert worker.stop() == 0
+    assert watch.read(handle).state is State.SUCCESS

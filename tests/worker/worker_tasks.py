@@ -107,3 +107,14 @@ def spawn(path: str) -> None:
 @app.task("give")
 def give(what: str) -> Any:
     return {"nan": float("nan"), "object": object(), "big": "x" * 300_000, "surrogate": "\ud800", "nul": "a\0b"}[what]
+
+
+@app.task("doze")
+async def doze(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "rested"
+
+
+@app.task("block_async")
+async def block_async(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - as a careless task does

@@ -46,8 +46,8 @@ def slot_failed(error: BaseException) -> None:
     _log.error("slot_failed", exc_info=error)
 
 
-def slot_died(slot: int, pid: int, claim: Claim | None) -> None:
-    _log.error("slot_died", slot=slot, pid=pid, **_of(claim))
+def slot_died(slot: int, pid: int, claims: Sequence[Claim]) -> None:
+    _log.error("slot_died", slot=slot, pid=pid, jobs=[str(claim.id) for claim in claims])
 
 
 def claims_forgotten(claims: Collection[Claim]) -> None:
@@ -108,6 +108,11 @@ def database_failed(error: BaseException) -> None:
 
 def attendant_failed(error: BaseException) -> None:
     _log.error("attendant_failed", exc_info=error)
+
+
+def coroutine_exited(error: BaseException) -> None:
+    """A task that an async task had started raised SystemExit or the like."""
+    _log.warning("coroutine_exited", error=repr(error))
 
 
 def warden_failed(error: BaseException) -> None:

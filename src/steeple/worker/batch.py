@@ -79,6 +79,18 @@ class Batch:
             self._waiting.clear()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is something to be written."""
+        with self._lock:
+            return bool(self._ended or self._released)
+
+    @property
+    def unwritten(self) -> set[Claim]:
+        """The claims of what has ended and is yet to be taken."""
+        with self._lock:
+            return {each.claim for each in self._ended} | set(self._released)
+
+    @property
     def age(self) -> float:
         """Seconds since the batch was claimed; 0 if nothing of it runs."""
         return monotonic() - self._since if self._is_running else 0.0

@@ -2,7 +2,7 @@
 
 Each slot sits at a seat of its own, where it writes what it runs and the warden writes what it should stop. A slot that
 dies leaves its seat as it was; the warden clears it when its jobs have been seen to. So a replacement takes the next
-of the seats that are its own by turns.
+of the seats that are its own by turns. A seat has a place for the one sync task, and places for coroutines.
 """
 
 import fcntl
@@ -11,6 +11,7 @@ import os
 import struct
 import tempfile
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
@@ -19,16 +20,20 @@ from steeple.domain.job import Claim
 
 _HEADER = struct.Struct("=16sq")
 _HEADER_BYTES = 64
-_SEAT_BYTES = 128
-_PID = struct.Struct("=q")
-_SEQUENCE_AT = 8
-_RUNNING_AT = 16
+_SEAT_HEADER = struct.Struct("=qq")
+_SEAT_HEADER_BYTES = 64
+_NUMBER = struct.Struct("=q")
 _RUNNING = struct.Struct("=16sqdd")
-_STOP_AT = 64
+_RUNNING_AT = _NUMBER.size
 _STOP = struct.Struct("=q16sq")
+_STOP_AT = 56
+_PLACE_BYTES = 96
 _NOTHING = bytes(16)
 _TURNS = 4
 """Seats per slot: so many deaths in a row need not wait for the warden."""
+
+SYNC = 0
+"""The place of the task that runs in the slot's main thread."""
 
 
 class Stop(IntEnum):
@@ -49,13 +54,17 @@ class Running:
 
 
 class Board:
-    """All seats of a worker. Made before the slots are forked."""
+    """All seats of a worker, each with ``coroutines`` places beside the sync one. Made before the slots are forked."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, coroutines: int = 1) -> None:
         self._slots = slots
-        self._memory = mmap.mmap(-1, _HEADER_BYTES + slots * _TURNS * _SEAT_BYTES)
+        size = _SEAT_HEADER_BYTES + (1 + coroutines) * _PLACE_BYTES
+        self._memory = mmap.mmap(-1, _HEADER_BYTES + slots * _TURNS * size)
         locks = _LockFile()
-        self.seats = tuple(Seat(self._memory, locks, number) for number in range(slots * _TURNS))
+        self.seats = tuple(
+            Seat(self._memory, locks, number, _HEADER_BYTES + number * size, 1 + coroutines)
+            for number in range(slots * _TURNS)
+        )
 
     @property
     def worker_id(self) -> UUID:
@@ -96,24 +105,26 @@ class _LockFile:
 
 
 class Seat:
-    """One slot's place. ``number`` names the slot in the database."""
+    """One slot's seat. ``number`` names the slot in the database."""
 
-    def __init__(self, memory: mmap.mmap, locks: "_LockFile", number: int) -> None:
+    def __init__(self, memory: mmap.mmap, locks: "_LockFile", number: int, start: int, places: int) -> None:
         self._memory = memory
         self._locks = locks
-        self._start = _HEADER_BYTES + number * _SEAT_BYTES
-        self._sequence = 0
+        self._start = start
         self.number = number
+        self.places = tuple(
+            Place(memory, start + _SEAT_HEADER_BYTES + number * _PLACE_BYTES) for number in range(places)
+        )
 
     @property
     def pid(self) -> int:
         """Of the process that sits here, dead or alive; 0 if the seat is free."""
-        return int(_PID.unpack_from(self._memory, self._start)[0])
+        return int(_SEAT_HEADER.unpack_from(self._memory, self._start)[0])
 
     def take(self, pid: int) -> None:
         """Sit down. The kernel drops the lock when the process dies, and a child of its own does not inherit it."""
         self._locks.lock(self.number)
-        _PID.pack_into(self._memory, self._start, pid)
+        _SEAT_HEADER.pack_into(self._memory, self._start, pid, 0)
 
     def is_deserted(self) -> bool:
         """True if whoever took the seat is dead. Only another process may ask."""
@@ -128,26 +139,52 @@ class Seat:
 
     def clear(self) -> None:
         """Make the seat free for another slot; it is the last byte that says so."""
-        self._memory[self._start + _PID.size : self._start + _SEAT_BYTES] = bytes(_SEAT_BYTES - _PID.size)
-        _PID.pack_into(self._memory, self._start, 0)
+        begin, end = (
+            self._start + _SEAT_HEADER_BYTES,
+            self._start + _SEAT_HEADER_BYTES + len(self.places) * _PLACE_BYTES,
+        )
+        self._memory[begin:end] = bytes(end - begin)
+        _SEAT_HEADER.pack_into(self._memory, self._start, 0, 0)
+
+    def begin(self, place: int, running: Running) -> None:
+        """The slot starts a task. How many places were ever used is noted: only those need to be looked at."""
+        pid, used = _SEAT_HEADER.unpack_from(self._memory, self._start)
+        self.places[place].begin(running)
+        if place >= used:
+            _SEAT_HEADER.pack_into(self._memory, self._start, pid, place + 1)
+
+    def running(self) -> "list[tuple[Place, Running]]":
+        """What the slot runs, as another process sees it."""
+        pid, used = _SEAT_HEADER.unpack_from(self._memory, self._start)
+        if not pid:
+            return []
+        found = ((place, place.running(self.is_deserted)) for place in self.places[:used])
+        return [(place, running) for place, running in found if running is not None]
+
+
+class Place:
+    """Where one running task is noted, and whether it should stop."""
+
+    def __init__(self, memory: mmap.mmap, start: int) -> None:
+        self._memory = memory
+        self._start = start
+        self._sequence = 0
 
     def begin(self, running: Running) -> None:
-        """The slot starts a task."""
         claim = running.claim
         self._write(_RUNNING.pack(claim.id.bytes, claim.fence, running.began, running.deadline))
 
     def end(self) -> None:
-        """The slot's task is over."""
         self._write(bytes(_RUNNING.size))
 
-    def running(self) -> Running | None:
-        """What the slot runs, as another process sees it."""
+    def running(self, is_deserted: Callable[[], bool]) -> Running | None:
+        """What stands here; read again if it changes meanwhile, unless the slot died over it, between two tasks."""
         while True:
             before = self._read_sequence()
             job_id, fence, began, deadline = _RUNNING.unpack_from(self._memory, self._start + _RUNNING_AT)
             if before % 2 == 0 and before == self._read_sequence():
                 return None if job_id == _NOTHING else Running(Claim(UUID(bytes=job_id), fence), began, deadline)
-            if self.is_deserted():  # it died in the middle of writing, between two tasks
+            if is_deserted():
                 return None
 
     def ask_to_stop(self, claim: Claim, stop: Stop) -> None:
@@ -162,11 +199,11 @@ class Seat:
     def _write(self, running: bytes) -> None:
         """An odd number says that a change is under way (a seqlock)."""
         self._sequence += 1
-        _PID.pack_into(self._memory, self._start + _SEQUENCE_AT, self._sequence)
+        _NUMBER.pack_into(self._memory, self._start, self._sequence)
         at = self._start + _RUNNING_AT
         self._memory[at : at + _RUNNING.size] = running
         self._sequence += 1
-        _PID.pack_into(self._memory, self._start + _SEQUENCE_AT, self._sequence)
+        _NUMBER.pack_into(self._memory, self._start, self._sequence)
 
     def _read_sequence(self) -> int:
-        return int(_PID.unpack_from(self._memory, self._start + _SEQUENCE_AT)[0])
+        return int(_NUMBER.unpack_from(self._memory, self._start)[0])

@@ -7,18 +7,23 @@ from time import monotonic
 from typing import Any
 
 from steeple.domain.job import Claim, ClaimedJob
-from steeple.domain.outcome import Outcome, decide
+from steeple.domain.outcome import Outcome, Verdict, decide
 from steeple.domain.pacing import FIRST_CLAIM, next_claim_size
 from steeple.domain.priority import Lane
 from steeple.domain.retry import Retry
 from steeple.task import Task
 from steeple.telemetry import events
+from steeple.worker.attempt import Attempt
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch, Ended
-from steeple.worker.board import Board
+from steeple.worker.board import SYNC, Board, Seat
+from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import Ledger
 from steeple.worker.perform import Performer
 from steeple.worker.strangers import Strangers
+
+_LOOK_AGAIN_SECONDS = 0.1
+"""How often a slot with coroutines under way looks for more to do."""
 
 
 @dataclass(frozen=True)
@@ -29,73 +34,115 @@ class Pace:
     largest: int
 
 
+@dataclass(frozen=True)
+class Crew:
+    """Those who do the work of one slot."""
+
+    performer: Performer
+    coroutines: Coroutines
+    attendant: Attendant
+    strangers: Strangers
+
+
 class Drain:
-    """The main thread of a slot, at work."""
+    """The main thread of a slot, at work. It does not leave while coroutines are under way."""
 
     def __init__(
         self,
         board: Board,
+        seat: Seat,
         batch: Batch,
         ledger: Ledger,
-        performer: Performer,
-        attendant: Attendant,
-        strangers: Strangers,
+        crew: Crew,
         tasks: Mapping[str, Task[Any, Any]],
         pace: Pace,
     ) -> None:
         self._board = board
+        self._seat = seat
         self._batch = batch
         self._ledger = ledger
-        self._performer = performer
-        self._attendant = attendant
-        self._strangers = strangers
+        self._crew = crew
         self._tasks = tasks
         self._pace = pace
+        self._has_coroutines = any(task.is_async for task in tasks.values())
 
     def run(self) -> Lane | None:
         """Work; the lane to be woken again if the slice ended with work left."""
         if self._board.is_draining:
             return None
+        self._crew.attendant.attend()
+        try:
+            return self._run()
+        finally:
+            self._crew.attendant.rest()
+
+    def _run(self) -> Lane | None:
+        coroutines = self._crew.coroutines
         until = monotonic() + self._pace.slice
         size = FIRST_CLAIM
         while True:
-            is_over = self._board.is_draining or monotonic() >= until
-            ended, released = self._batch.take()
-            exchanged = self._ledger.exchange(ended, released, 0 if is_over else size)
-            if not exchanged.jobs:
+            is_busy = coroutines.is_busy
+            is_over = self._board.is_draining or (monotonic() >= until and not is_busy)
+            limit = 0 if is_over else self._room(size)
+            if is_busy and not limit and not self._batch.has_ended:
+                coroutines.wait(_LOOK_AGAIN_SECONDS)
+                continue
+            exchanged = self._ledger.exchange(*self._batch.take(), limit)
+            if exchanged.jobs:
+                size = self._work_through(exchanged.jobs, size)
+            elif is_busy:
+                coroutines.wait(_LOOK_AGAIN_SECONDS)
+            elif not self._batch.has_ended:
                 return exchanged.due if is_over and not self._board.is_draining else None
-            size = self._work_through(exchanged.jobs, size)
+
+    def note_end(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """What became of an attempt, to be written with the next exchange. Any thread of the slot may call it."""
+        if outcome is None:
+            self._batch.give_back(attempt.claim)
+            return
+        verdict = _verdict(attempt.job, outcome, attempt.task.defaults.retry)
+        ended = Ended(attempt.claim, verdict, attempt.began, monotonic())
+        events.attempt_ended(attempt.job, verdict, ended.ended - ended.began)
+        self._batch.end(ended)
+
+    def _room(self, size: int) -> int:
+        """How many jobs to claim: no more than can be started, should they all be coroutines."""
+        return min(size, self._crew.coroutines.room) if self._has_coroutines else size
 
     def _work_through(self, jobs: Sequence[ClaimedJob], size: int) -> int:
-        """Run the claimed jobs; the size of the next claim."""
+        """Run the claimed jobs, or set them going; the size of the next claim."""
         began = monotonic()
         self._batch.fill(jobs)
-        self._attendant.attend()
         while (job := self._batch.start_next()) is not None:
-            self._run(job)
-        self._attendant.rest()
+            self._start(job)
         took = monotonic() - began
         return next_claim_size(size, took, self._pace.largest) if len(jobs) >= size else size
 
-    def _run(self, job: ClaimedJob) -> None:
+    def _start(self, job: ClaimedJob) -> None:
+        task = self._tasks.get(job.task)
+        if task is None:
+            self._judge_stranger(job)
+        elif task.is_async:
+            self._crew.coroutines.start(job, task)
+        else:
+            attempt = Attempt.begin(job, task, self._seat, SYNC)
+            self.note_end(attempt, self._crew.performer.perform(attempt))
+
+    def _judge_stranger(self, job: ClaimedJob) -> None:
         began = monotonic()
         claim = Claim(job.id, job.fence)
-        is_known = job.task in self._tasks
-        outcome = self._performer.perform(job) if is_known else self._strangers.judge(job)
+        outcome = self._crew.strangers.judge(job)
         if outcome is None:
             self._batch.give_back(claim)
         else:
-            self._batch.end(self._ended(job, claim, outcome, began))
+            self._batch.end(Ended(claim, _verdict(job, outcome, Retry()), began, monotonic()))
 
-    def _ended(self, job: ClaimedJob, claim: Claim, outcome: Outcome, began: float) -> Ended:
-        task = self._tasks.get(job.task)
-        verdict = decide(
-            outcome,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            policy=job.retry or (task.defaults.retry if task is not None else Retry()),
-            uniform=random.random(),  # noqa: S311 - jitter
-        )
-        ended = monotonic()
-        events.attempt_ended(job, verdict, ended - began)
-        return Ended(claim, verdict, began, ended)
+
+def _verdict(job: ClaimedJob, outcome: Outcome, policy: Retry) -> Verdict:
+    return decide(
+        outcome,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        policy=job.retry or policy,
+        uniform=random.random(),  # noqa: S311 - jitter
+    )

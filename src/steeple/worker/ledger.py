@@ -30,13 +30,17 @@ class GaveUp(Exception):
 
 
 class Ledger:
-    """``must_give_up`` tells when to stop trying."""
+    """``known`` names the claims that the slot knows of beside those that it hands in when it claims.
+
+    ``must_give_up`` tells when to stop trying.
+    """
 
     def __init__(
         self,
         engine: Engine,
         claimant: Callable[[], Claimant],
         reporter: SlotReporter,
+        known: Callable[[], set[Claim]],
         must_give_up: Callable[[], bool],
     ) -> None:
         self._engine = engine
@@ -44,6 +48,7 @@ class Ledger:
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._claimant = claimant
         self._reporter = reporter
+        self._known = known
         self._must_give_up = must_give_up
         self._lock = threading.Lock()
         self._is_in_doubt = False
@@ -56,7 +61,7 @@ class Ledger:
             for _ in self._tries():
                 try:
                     if self._is_in_doubt:
-                        left = self._still_held(left, is_idle=limit > 0)
+                        left = self._still_held(left, is_claiming=limit > 0)
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
@@ -129,15 +134,15 @@ class Ledger:
                     raise
                 self._exchange([_spoiled(each, error)], [], 0)
 
-    def _still_held(self, ended: Sequence[Ended], *, is_idle: bool) -> list[Ended]:
-        """What of ``ended`` has yet to be written. An idle slot gives back claims that it never heard of."""
+    def _still_held(self, ended: Sequence[Ended], *, is_claiming: bool) -> list[Ended]:
+        """What of ``ended`` has yet to be written. A slot about to claim gives back what it never heard of."""
         claimant = self._claimant()
         with self._engine.begin() as connection:
             held = set(transitions.held_by_slot(connection, claimant.worker_id, claimant.slot))
-            unheard_of = held - {each.claim for each in ended}
-            if unheard_of and is_idle:
+            unheard_of = held - {each.claim for each in ended} - self._known()
+            if unheard_of and is_claiming:
                 transitions.release(connection, list(unheard_of))
-        self._is_in_doubt = not is_idle
+        self._is_in_doubt = not is_claiming
         return [each for each in ended if each.claim in held]
 
     def _tries(self) -> Iterator[None]:

@@ -55,7 +55,7 @@ def run(
         upgrade(database_url(settings).render_as_string(hide_password=False))
     binding = Binding(None if queues is None else tuple(queues), tuple(priorities))
     name = f"{socket.gethostname()}:{os.getpid()}"
-    crew = Crew(name, settings, Board(slots), binding, slots, app.tasks)
+    crew = Crew(name, settings, Board(slots, settings.max_coroutines), binding, slots, app.tasks)
     return _Worker(app, crew).run()
 
 

@@ -1,7 +1,7 @@
-"""What becomes of the jobs of a slot that died: the one that ran is accounted for, the others go back uncounted."""
+"""What becomes of the jobs of a slot that died: those that ran are accounted for, the others go back uncounted."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
@@ -13,9 +13,9 @@ from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
 from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.store.exchange import exchange, nobody, read_claimed
+from steeple.worker.attempt import timed_out
 from steeple.worker.batch import Ended
 from steeple.worker.board import Running, Stop
-from steeple.worker.perform import timed_out
 
 Policies = Callable[[str], Retry]
 """The retry policy of a task, by its name."""
@@ -23,12 +23,16 @@ Policies = Callable[[str], Retry]
 
 @dataclass(frozen=True)
 class Death:
-    """``stop``: what the task had been asked to do; None if the slot died all by itself."""
+    """``running`` is what stands on the slot's seat; ``stops``: which of it had been asked to stop, and why.
+
+    ``was_killed``: by us, for a task that did not heed that.
+    """
 
     worker_id: UUID
     slot: int
-    running: Running | None
-    stop: Stop | None
+    running: Sequence[Running]
+    stops: Mapping[Claim, Stop]
+    was_killed: bool
 
 
 def settle(engine: Engine, death: Death, policies: Policies) -> None:
@@ -38,24 +42,24 @@ def settle(engine: Engine, death: Death, policies: Policies) -> None:
 
 def _settle(connection: Connection, death: Death, policies: Policies) -> None:
     held = set(transitions.held_by_slot(connection, death.worker_id, death.slot))
-    culprit = death.running.claim if death.running is not None and death.running.claim in held else None
-    if culprit is not None and death.stop is not Stop.SHUTDOWN:
-        held.discard(culprit)
-        _account_for(connection, death, culprit, policies)
-    if held:
-        transitions.release(connection, list(held))
+    running = sorted((each for each in death.running if each.claim in held), key=lambda each: each.claim.id)
+    stopped = [each for each in running if death.stops.get(each.claim) in _OUTCOMES]
+    crashed = [] if death.was_killed else [each.claim for each in running if each.claim not in death.stops]
+    _finish(connection, death, stopped, policies)
+    if crashed:
+        transitions.rescue(connection, crashed, "the process that ran the task died")
+        counters.add(connection, {CounterName.CRASHES: len(crashed)})
+    if left := held.difference(crashed, (each.claim for each in stopped)):
+        transitions.release(connection, list(left))
 
 
-def _account_for(connection: Connection, death: Death, claim: Claim, policies: Policies) -> None:
-    """The job that ran: its attempt is over."""
-    if death.stop is None:
-        transitions.rescue(connection, [claim], "the process that ran the task died")
-        counters.add(connection, {CounterName.CRASHES: 1})
-        return
-    job = read_claimed(connection, claim)
-    if job is not None and death.running is not None:
-        finish = _finish(job, death.running, _OUTCOMES[death.stop](job), policies(job.task))
-        exchange(connection, [finish], nobody(death.worker_id, death.slot), 0)
+def _finish(connection: Connection, death: Death, stopped: Sequence[Running], policies: Policies) -> None:
+    """Those that were to stop have done so."""
+    for each in stopped:
+        job = read_claimed(connection, each.claim)
+        if job is not None:
+            finish = _outcome(job, each, _OUTCOMES[death.stops[each.claim]](job), policies(job.task))
+            exchange(connection, [finish], nobody(death.worker_id, death.slot), 0)
 
 
 _OUTCOMES: dict[Stop, Callable[[ClaimedJob], Outcome]] = {
@@ -64,7 +68,7 @@ _OUTCOMES: dict[Stop, Callable[[ClaimedJob], Outcome]] = {
 }
 
 
-def _finish(job: ClaimedJob, running: Running, outcome: Outcome, policy: Retry) -> Finish:
+def _outcome(job: ClaimedJob, running: Running, outcome: Outcome, policy: Retry) -> Finish:
     verdict = decide(
         outcome,
         attempt=job.attempt,

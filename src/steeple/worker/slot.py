@@ -16,9 +16,11 @@ from steeple.store.engine import create_engine, in_transaction
 from steeple.store.exchange import Claimant
 from steeple.task import Task
 from steeple.telemetry import events
+from steeple.worker import drain
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board, Seat
+from steeple.worker.coroutines import Coroutines
 from steeple.worker.drain import Drain, Pace
 from steeple.worker.interrupts import Interrupts
 from steeple.worker.ledger import Ledger
@@ -49,23 +51,30 @@ class Slot:
         self._crew = crew
         self._seat = _sit_down(crew.board, index)
         self._publisher = publisher
-        interrupts = Interrupts(self._seat)
-        interrupts.install()
         self._engine = engine = create_engine(settings, size=2)
         reporter = SlotReporter()
         batch = Batch()
+        limit = settings.max_result_bytes
+        coroutines = Coroutines(self._seat, reporter, limit, lambda *end: self._drain.note_end(*end))
+        interrupts = Interrupts(coroutines.look)
+        interrupts.install()
         self._strangers = Strangers(engine, crew.tasks, settings.unknown_task_grace, settings.worker_dead_after)
-        self._ledger = Ledger(engine, self._claimant, reporter, Patience(crew.board, settings.shutdown_grace))
-        self._attendant = Attendant(crew.board, batch, self._ledger)
-        self._attendant.start()
-        performer = Performer(crew.tasks, self._seat, interrupts, reporter, settings.max_result_bytes)
+        ledger = Ledger(
+            engine,
+            self._claimant,
+            reporter,
+            lambda: coroutines.claims | batch.unwritten,  # in this order: a claim goes from the first to the second
+            Patience(crew.board, settings.shutdown_grace),
+        )
+        attendant = Attendant(crew.board, batch, ledger)
+        attendant.start()
+        performer = Performer(interrupts, reporter, limit)
         self._drain = Drain(
             crew.board,
+            self._seat,
             batch,
-            self._ledger,
-            performer,
-            self._attendant,
-            self._strangers,
+            ledger,
+            drain.Crew(performer, coroutines, attendant, self._strangers),
             crew.tasks,
             Pace(settings.drain_slice, settings.max_claim),
         )

@@ -20,7 +20,7 @@ from steeple.store.engine import DatabaseError, Engine, in_transaction
 from steeple.store.workers import NewWorker, Watched
 from steeple.submission import new_id
 from steeple.telemetry import events
-from steeple.worker.board import Board, Running, Seat, Stop
+from steeple.worker.board import Board, Place, Running, Seat, Stop
 from steeple.worker.interrupts import SOFT_SIGNAL
 from steeple.worker.settling import Death, Policies, settle
 
@@ -36,10 +36,8 @@ _CERTAIN_SECONDS = 6.0
 class _Asked:
     """A task was asked to stop, at a moment of the monotonic clock."""
 
-    claim: Claim
     stop: Stop
     at: float
-    is_killed: bool = False
 
 
 class Warden(threading.Thread):
@@ -53,7 +51,8 @@ class Warden(threading.Thread):
         self._worker = worker
         self._settings = settings
         self._policies = policies
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[Claim, _Asked] = {}
+        self._killed: set[int] = set()
         self._drain_since: float | None = None
         self._is_drain_told = False
         self._forgotten: set[Claim] = set()
@@ -108,7 +107,7 @@ class Warden(threading.Thread):
         self._settle_the_dead()
         if now >= self._beat_at or (self._board.is_draining and not self._is_drain_told):
             self._beat(now)
-        if now >= self._watch_at and any(seat.pid and seat.running() for seat in self._board.seats):
+        if now >= self._watch_at and any(seat.running() for seat in self._board.seats):
             self._watch(now)
 
     def _beat(self, now: float) -> None:
@@ -136,8 +135,8 @@ class Warden(threading.Thread):
         """We were taken for dead, and our jobs were taken away: stop them, and be another worker."""
         events.worker_taken_for_dead(self._worker.name)
         for seat in self._board.seats:
-            if (running := seat.running()) is not None:
-                self._ask(seat, running, Stop.SHUTDOWN, now)
+            for place, running in seat.running():
+                self._ask(seat, place, running, Stop.SHUTDOWN, now)
         self._worker = replace(self._worker, id=new_id())
         self.register()
 
@@ -147,11 +146,12 @@ class Warden(threading.Thread):
         A task whose claim is gone is stopped. A claim that no slot runs, at two audits in a row, goes back.
         """
         held = {each.claim for each in self._read_watched()}
-        running = {seat.number: seat.running() for seat in self._board.seats if seat.pid}
-        for number, each in running.items():
-            if each is not None and each.claim not in held and now - each.began > _CERTAIN_SECONDS:
-                self._ask(self._board.seats[number], each, Stop.SHUTDOWN, now)
-        forgotten = held - {each.claim for each in running.values() if each is not None}
+        forgotten = set(held)
+        for seat in self._board.seats:
+            for place, running in seat.running():
+                forgotten.discard(running.claim)
+                if running.claim not in held and now - running.began > _CERTAIN_SECONDS:
+                    self._ask(seat, place, running, Stop.SHUTDOWN, now)
         if lost := forgotten & self._forgotten:
             in_transaction(self._engine, lambda connection: transitions.release(connection, list(lost)))
             events.claims_forgotten(lost)
@@ -164,41 +164,39 @@ class Warden(threading.Thread):
         """Look for running jobs that somebody cancelled."""
         cancelled = {each.claim for each in self._read_watched() if each.is_cancelled}
         for seat in self._board.seats:
-            running = seat.running()
-            if running is not None and running.claim in cancelled:
-                self._ask(seat, running, Stop.CANCEL, now)
+            for place, running in seat.running():
+                if running.claim in cancelled:
+                    self._ask(seat, place, running, Stop.CANCEL, now)
         self._watch_at = now + _WATCH_SECONDS
 
     def _look_at_the_slots(self, now: float) -> None:
         is_grace_over = self._drain_since is not None and now - self._drain_since >= self._settings.shutdown_grace
+        present: dict[Claim, _Asked] = {}
         for seat in self._board.seats:
-            running = seat.running() if seat.pid else None
-            if running is None:
-                self._asked.pop(seat.number, None)
-                continue
-            if now >= running.deadline:
-                self._ask(seat, running, Stop.TIMEOUT, now)
-            elif is_grace_over:
-                self._ask(seat, running, Stop.SHUTDOWN, now)
-            self._kill_if_deaf(seat, running, now)
+            for place, running in seat.running():
+                if now >= running.deadline:
+                    self._ask(seat, place, running, Stop.TIMEOUT, now)
+                elif is_grace_over:
+                    self._ask(seat, place, running, Stop.SHUTDOWN, now)
+                if (asked := self._asked.get(running.claim)) is not None:
+                    present[running.claim] = asked
+                    self._kill_if_deaf(seat, running, asked, now)
+        self._asked = present
 
-    def _ask(self, seat: Seat, running: Running, stop: Stop, now: float) -> None:
+    def _ask(self, seat: Seat, place: Place, running: Running, stop: Stop, now: float) -> None:
         """Send the soft signal, once per claim."""
-        asked = self._asked.get(seat.number)
-        if asked is not None and asked.claim == running.claim:
-            return
-        seat.ask_to_stop(running.claim, stop)
-        self._asked[seat.number] = _Asked(running.claim, stop, now)
-        events.stop_asked(running.claim, stop.name.lower())
-        _signal(seat.pid, SOFT_SIGNAL)
+        if running.claim not in self._asked:
+            place.ask_to_stop(running.claim, stop)
+            self._asked[running.claim] = _Asked(stop, now)
+            events.stop_asked(running.claim, stop.name.lower())
+            _signal(seat.pid, SOFT_SIGNAL)
 
-    def _kill_if_deaf(self, seat: Seat, running: Running, now: float) -> None:
-        asked = self._asked.get(seat.number)
-        if asked is None or asked.claim != running.claim or now - asked.at < self._settings.kill_after:
+    def _kill_if_deaf(self, seat: Seat, running: Running, asked: _Asked, now: float) -> None:
+        if now - asked.at < self._settings.kill_after:
             return
-        if not asked.is_killed:
+        if seat.number not in self._killed:
             events.slot_killed(seat.number, seat.pid, running.claim, asked.stop.name.lower())
-            self._asked[seat.number] = replace(asked, is_killed=True)
+            self._killed.add(seat.number)
         _signal(seat.pid, signal.SIGKILL)
 
     def _settle_the_dead(self) -> None:
@@ -207,14 +205,14 @@ class Warden(threading.Thread):
                 self._settle(seat)
 
     def _settle(self, seat: Seat) -> None:
-        running = seat.running()
-        asked = self._asked.get(seat.number)
-        stop = asked.stop if asked is not None and running is not None and asked.claim == running.claim else None
-        if stop is None and not self._board.is_draining:
-            events.slot_died(seat.number, seat.pid, None if running is None else running.claim)
+        running = [each for _, each in seat.running()]
+        stops = {each.claim: self._asked[each.claim].stop for each in running if each.claim in self._asked}
+        if not stops and not self._board.is_draining:
+            events.slot_died(seat.number, seat.pid, [each.claim for each in running])
         _kill_group(seat.pid)
-        settle(self._engine, Death(self._worker.id, seat.number, running, stop), self._policies)
-        self._asked.pop(seat.number, None)
+        death = Death(self._worker.id, seat.number, running, stops, was_killed=seat.number in self._killed)
+        settle(self._engine, death, self._policies)
+        self._killed.discard(seat.number)
         seat.clear()
 
 
