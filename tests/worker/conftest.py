@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import worker_tasks
+from bench import Bench
 from watching import Watcher, WorkerProcess
 
 from steeple import Settings, Steeple
@@ -41,3 +42,14 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., W
 @pytest.fixture
 def watch(app: Steeple, settings: Settings) -> Watcher:
     return Watcher(app, settings)
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Bench]:
+    found = Bench(settings.model_copy(update={"drain_slice": 60.0}))
+    yield found
+    found.gate.set()
+    if found._slot is not None:
+        found.board.drain()
+    found.app.close()
+    found.engine.dispose()

@@ -1,109 +1,22 @@
 """A slot without Celery around it: what it claims, what it gives back, what it does when a reply is lost."""
 
-import asyncio
 import threading
-from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
 import psycopg
-import pytest
 import sqlalchemy
+from bench import Bench
 from sqlalchemy import event
 
-from steeple import Context, Retry, Settings, State, Steeple
+from steeple import Settings, State
 from steeple.broker.celery_app import make_celery
-from steeple.broker.wake import Publisher
 from steeple.domain.priority import Binding
 from steeple.embedded.processes import wait_until
 from steeple.store import workers
-from steeple.store.engine import create_engine, in_transaction
-from steeple.store.reads import JobView
+from steeple.store.engine import in_transaction
 from steeple.store.workers import NewWorker
 from steeple.submission import new_id
-from steeple.worker.board import Board
-from steeple.worker.slot import Crew, Slot
-
-
-class Bench:
-    """A slot in this process, its app and its database."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.engine = create_engine(settings)
-        self.app = Steeple(settings)
-        self.board = Board(1, 128)
-        self.ran: list[Any] = []
-        self.rested = self.at_once = 0
-        self.gate = threading.Event()
-        self._slot: Slot | None = None
-        self.app.task("note")(self.note)
-        self.app.task("hold")(self.hold)
-        self.app.task("rest")(self.rest)
-        self.app.task("exit", retry=Retry(max_attempts=1))(self.exit)
-        self.app.task("give", retry=Retry(max_attempts=1))(self.give)
-
-    def note(self, value: int = 0, context: Context | None = None) -> int:
-        self.ran.append(value)
-        return value
-
-    def hold(self, seconds: float) -> str:
-        """Runs until the test says so."""
-        self.ran.append("hold")
-        self.gate.wait(seconds)
-        return "held"
-
-    async def rest(self, value: int, seconds: float) -> int:
-        self.ran.append(value)
-        self.at_once = max(self.at_once, len(self.ran) - self.rested)
-        await asyncio.sleep(seconds)
-        self.rested += 1
-        return value
-
-    async def exit(self) -> None:
-        async def leave() -> None:
-            raise SystemExit(1)
-
-        await asyncio.create_task(leave())
-
-    def give(self, result: str) -> Any:
-        return {"refused": "\u0000", "fine": 1}[result]
-
-    @property
-    def slot(self) -> Slot:
-        if self._slot is None:
-            worker = NewWorker(new_id(), "bench", "0", 1, Binding(), tuple(self.app.tasks))
-            in_transaction(self.engine, lambda connection: workers.register(connection, worker))
-            self.board.worker_id = worker.id
-            crew = Crew("bench", self.settings, self.board, Binding(), 1, self.app.tasks)
-            self._slot = Slot(crew, 0, Publisher(make_celery(self.settings)))
-        return self._slot
-
-    def submit(self, task: str, count: int = 1, **options: Any) -> list[Any]:
-        args = [{"value": number} for number in range(count)] if task == "note" else [{"seconds": 30.0}] * count
-        return self.app.submit_batch(task, args, **options)
-
-    def read(self, handle: Any) -> JobView:
-        return self.app._backend.read(handle.id)
-
-    def states(self, handles: list[Any]) -> list[State]:
-        return [self.read(handle).state for handle in handles]
-
-    def sql(self, statement: str, **parameters: Any) -> list[Any]:
-        with self.engine.begin() as connection:
-            result = connection.execute(sqlalchemy.text(statement), parameters)
-            return list(result) if result.returns_rows else []
-
-
-@pytest.fixture
-def bench(settings: Settings) -> Iterator[Bench]:
-    found = Bench(settings.model_copy(update={"drain_slice": 60.0}))
-    yield found
-    found.gate.set()
-    if found._slot is not None:
-        found.board.drain()
-    found.app.close()
-    found.engine.dispose()
 
 
 def test_a_backlog_is_drained_in_order_and_in_few_claims(bench: Bench) -> None:
@@ -306,46 +219,3 @@ def test_high_goes_before_low_at_each_claim(settings: Settings) -> None:
     bench.slot.work()
     assert bench.ran == [1, 100, 2, 101]
     bench.app.close()
-
-
-def test_a_slot_runs_a_hundred_coroutines_at_once(bench: Bench) -> None:
-    handles = bench.app.submit_batch("rest", [{"value": number, "seconds": 0.5} for number in range(300)])
-    bench.slot.work()
-    assert set(bench.states(handles)) == {State.SUCCESS}
-    assert 100 <= bench.at_once <= 128
-    assert sorted(bench.ran) == list(range(300))
-
-
-def test_a_long_sync_task_does_not_hold_up_coroutines(bench: Bench) -> None:
-    (resting,) = bench.app.submit_batch("rest", [{"value": 1, "seconds": 0.3}])
-    (holding,) = bench.submit("hold")
-    threading.Thread(
-        target=lambda: (wait_until(lambda: bench.read(resting).state is State.SUCCESS, 10), bench.gate.set())
-    ).start()
-    began = monotonic()
-    bench.slot.work()
-    assert monotonic() - began < 20  # and not the 30 s for which the sync task would wait
-    assert bench.states([resting, holding]) == [State.SUCCESS, State.SUCCESS]
-
-
-def test_what_a_coroutine_starts_cannot_end_the_loop(bench: Bench) -> None:
-    (leaving,) = bench.app.submit_batch("exit", [{}])
-    (resting,) = bench.app.submit_batch("rest", [{"value": 1, "seconds": 0.3}])
-    bench.slot.work()
-    assert bench.states([leaving, resting]) == [State.FAILED, State.SUCCESS]
-    assert "SystemExit" in (bench.read(leaving).error or "")
-
-
-def test_a_lost_reply_gives_back_no_coroutine_that_runs(bench: Bench) -> None:
-    handles = bench.app.submit_batch("rest", [{"value": number, "seconds": 0.4} for number in range(60)])
-    slot = bench.slot
-    losses = iter([False, True, False, True, False, True])
-
-    def lose(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "known_lane" in statement and next(losses, False):
-            raise sqlalchemy.exc.OperationalError("lost", {}, psycopg.OperationalError("the connection is lost"))
-
-    event.listen(slot._engine, "after_cursor_execute", lose)
-    slot.work()
-    assert set(bench.states(handles)) == {State.SUCCESS}
-    assert sorted(bench.ran) == list(range(60))  # none twice
