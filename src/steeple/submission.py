@@ -54,7 +54,7 @@ class JobOptions(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
-    tags: Annotated[list[Tag], Field(max_length=32)] = []
+    tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_time_to_run(self) -> Self:

@@ -74,6 +74,12 @@ def test_options_are_stored_as_they_are_given(api: Api) -> None:
     assert api.job(job["id"]) == job
 
 
+@pytest.mark.parametrize("options", [{}, {"delay": 1.5, "tags": ["a", "ü"], "unique_key": '"', "timeout": 1e-7}])
+def test_what_a_submit_answers_is_what_is_shown_byte_for_byte(api: Api, options: dict[str, Any]) -> None:
+    reply = api.submit("echo", {"value": {"x": [1, None, "é"]}}, **options)
+    assert reply.content == api.http.get(reply.headers["Location"]).content
+
+
 def test_null_is_as_good_as_left_out(api: Api) -> None:
     reply = api.submit("add", queue=None, run_at=None, delay=None, unique_key=None, max_attempts=None)
     assert reply.status_code == 202

@@ -1,11 +1,12 @@
 """Submits that come together are stored together, and none suffers for another."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
+from psycopg import OperationalError
 
 from playground import Playground
 from steeple.api.group_commit import Inbox
@@ -15,51 +16,64 @@ from steeple.errors import UniqueKeyHeld
 from steeple.settings import Settings
 from steeple.store.database import Database
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import Accepted
+from steeple.store.inbox import Accepted, Answer
+from steeple.store.inbox_line import InboxLine
 from steeple.submission import new_id
 
 T = TypeVar("T")
 
 
 @dataclass
-class Watched(Database):
-    """A database that counts transactions, and can be made to lose the answer of a commit."""
+class Tally:
+    """What the lines did."""
 
-    settings: Settings
-    transactions: int = 0
+    batches: list[int] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
-    loses_answers: int = 0
-    batches: list[int] = field(default_factory=list)
+    lost_answers: int = 0
+    """So many next commits have their answer lost."""
 
-    def __post_init__(self) -> None:
-        super().__init__(self.settings, size=4, is_atomic=False)
 
-    async def run(self, work: Callable[[Any], T]) -> T:
-        self.transactions += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+class Line(InboxLine):
+    """A line that counts, and that can lose the answer of a commit."""
+
+    def __init__(self, database: Database, tally: Tally) -> None:
+        super().__init__(database)
+        self._tally = tally
+
+    async def insert(self, jobs: Sequence[NewJob]) -> list[Answer]:
+        self._tally.batches.append(len(jobs))
+        self._tally.at_once += 1
+        self._tally.most_at_once = max(self._tally.most_at_once, self._tally.at_once)
         try:
-            found = await super().run(work)
-            if self.loses_answers:
-                self.loses_answers -= 1
-                return await super().run(work)  # as in_aio_transaction does after an unknown outcome
-            return found
+            return await super().insert(jobs)
         finally:
-            self.at_once -= 1
+            self._tally.at_once -= 1
+
+    async def _insert_quickly(self, jobs: Sequence[NewJob]) -> list[Answer] | None:
+        answers = await super()._insert_quickly(jobs)
+        if self._tally.lost_answers:
+            self._tally.lost_answers -= 1
+            raise OperationalError("the connection was lost when the commit was done")
+        return answers
 
 
 def job(**fields: Any) -> NewJob:
     return NewJob(new_id(), **({"task": "t", "args": "{}"} | fields))
 
 
-def run(playground: Playground, work: Callable[[Inbox, Watched], Coroutine[Any, Any, T]], woken: Any = None) -> T:
+def run(playground: Playground, work: Callable[[Inbox, Tally], Coroutine[Any, Any, T]], wake: Any = None) -> T:
     async def go() -> T:
-        database = Watched(Settings(database_url=playground.url))
+        settings = Settings(database_url=playground.url)
+        loose, batches = Database(settings, size=4, is_atomic=False), Database(settings, size=2)
+        tally = Tally()
+        inbox = Inbox([Line(loose, tally), Line(loose, tally)], batches, wake or (lambda lanes: None))
         try:
-            return await work(Inbox(database, database, woken or (lambda lanes: None)), database)
+            return await work(inbox, tally)
         finally:
-            await database.close()
+            await inbox.close()
+            await loose.close()
+            await batches.close()
 
     return asyncio.run(go())
 
@@ -69,10 +83,10 @@ def count(playground: Playground) -> int:
 
 
 def test_submits_that_come_together_share_a_transaction(playground: Playground) -> None:
-    async def work(inbox: Inbox, database: Watched) -> list[Accepted]:
+    async def work(inbox: Inbox, tally: Tally) -> list[Accepted]:
         answers = await asyncio.gather(*(inbox.put(job()) for _ in range(500)))
-        assert database.transactions <= 5
-        assert database.most_at_once <= 2
+        assert len(tally.batches) <= 5
+        assert tally.most_at_once <= 2
         return answers
 
     answers = run(playground, work)
@@ -83,7 +97,7 @@ def test_submits_that_come_together_share_a_transaction(playground: Playground) 
 def test_each_submitter_gets_its_own_answer(playground: Playground) -> None:
     jobs = [job(args=f'{{"n": {number}}}') for number in range(100)]
 
-    async def work(inbox: Inbox, _: Watched) -> list[Accepted]:
+    async def work(inbox: Inbox, _: Tally) -> list[Accepted]:
         return await asyncio.gather(*map(inbox.put, jobs))
 
     assert [answer.id for answer in run(playground, work)] == [each.id for each in jobs]
@@ -92,7 +106,7 @@ def test_each_submitter_gets_its_own_answer(playground: Playground) -> None:
 def test_one_bad_row_does_not_fail_its_neighbours(playground: Playground) -> None:
     jobs = [job(), job(task="a\x00b"), job(timeout=1e400), job(max_attempts=2**40), job()]
 
-    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+    async def work(inbox: Inbox, _: Tally) -> list[Any]:
         return await asyncio.gather(*map(inbox.put, jobs), return_exceptions=True)
 
     first, *refused, last = run(playground, work)
@@ -104,7 +118,7 @@ def test_one_bad_row_does_not_fail_its_neighbours(playground: Playground) -> Non
 def test_a_key_that_is_held_refuses_one_of_those_that_come_together(playground: Playground) -> None:
     jobs = [job(unique_key="u"), job(unique_key="u"), job()]
 
-    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+    async def work(inbox: Inbox, _: Tally) -> list[Any]:
         return await asyncio.gather(*map(inbox.put, jobs), return_exceptions=True)
 
     first, second, third = run(playground, work)
@@ -115,8 +129,8 @@ def test_a_key_that_is_held_refuses_one_of_those_that_come_together(playground: 
 def test_a_commit_whose_answer_is_lost_is_repeated_without_harm(playground: Playground) -> None:
     jobs = [job(unique_key="u"), job(idempotency=Idempotency("o", "k", b"h")), job()]
 
-    async def work(inbox: Inbox, database: Watched) -> list[Accepted]:
-        database.loses_answers = 1
+    async def work(inbox: Inbox, tally: Tally) -> list[Accepted]:
+        tally.lost_answers = 1
         return await asyncio.gather(*map(inbox.put, jobs))
 
     answers = run(playground, work)
@@ -125,7 +139,7 @@ def test_a_commit_whose_answer_is_lost_is_repeated_without_harm(playground: Play
 
 
 def test_a_lost_connection_is_mended_before_anyone_hears_of_it(playground: Playground) -> None:
-    async def work(inbox: Inbox, _: Watched) -> None:
+    async def work(inbox: Inbox, _: Tally) -> None:
         await inbox.put(job())
         await asyncio.to_thread(
             playground.sql,
@@ -139,7 +153,7 @@ def test_a_lost_connection_is_mended_before_anyone_hears_of_it(playground: Playg
 
 
 def test_a_request_that_is_given_up_leaves_the_others_alone(playground: Playground) -> None:
-    async def work(inbox: Inbox, _: Watched) -> Accepted:
+    async def work(inbox: Inbox, _: Tally) -> Accepted:
         given_up = asyncio.create_task(inbox.put(job()))
         kept = asyncio.create_task(inbox.put(job()))
         await asyncio.sleep(0)
@@ -158,10 +172,10 @@ def test_lanes_are_woken_once_per_commit_and_after_it(playground: Playground) ->
         woken.append(lanes)
         stored.append(count(playground))
 
-    async def work(inbox: Inbox, database: Watched) -> int:
+    async def work(inbox: Inbox, tally: Tally) -> int:
         jobs = [job(queue="a"), job(queue="a"), job(queue="b", priority=Priority.LOW), job(delay=60.0)]
         await asyncio.gather(*map(inbox.put, jobs))
-        return database.transactions
+        return len(tally.batches)
 
     assert run(playground, work, wake) == 1
     assert woken == [{Lane("a", Priority.DEFAULT): 2, Lane("b", Priority.LOW): 1}]
@@ -171,7 +185,7 @@ def test_lanes_are_woken_once_per_commit_and_after_it(playground: Playground) ->
 def test_a_replay_wakes_nobody(playground: Playground) -> None:
     woken: list[dict[Lane, int]] = []
 
-    async def work(inbox: Inbox, _: Watched) -> None:
+    async def work(inbox: Inbox, _: Tally) -> None:
         for _attempt in range(2):
             await inbox.put(job(idempotency=Idempotency("o", "k", b"h")))
 
@@ -185,7 +199,7 @@ def test_more_submits_than_can_wait_are_turned_away(playground: Playground, monk
 
     monkeypatch.setattr("steeple.api.group_commit._MOST_WAITING", 10)
 
-    async def work(inbox: Inbox, _: Watched) -> list[Any]:
+    async def work(inbox: Inbox, _: Tally) -> list[Any]:
         return await asyncio.gather(*(inbox.put(job()) for _ in range(15)), return_exceptions=True)
 
     answers = run(playground, work)
@@ -197,9 +211,9 @@ def test_more_submits_than_can_wait_are_turned_away(playground: Playground, monk
 def test_large_arguments_are_spread_over_transactions(playground: Playground) -> None:
     args = f'{{"value": "{"x" * 250_000}"}}'
 
-    async def work(inbox: Inbox, database: Watched) -> int:
+    async def work(inbox: Inbox, tally: Tally) -> int:
         await asyncio.gather(*(inbox.put(job(args=args)) for _ in range(40)))
-        return database.transactions
+        return len(tally.batches)
 
     assert 2 < run(playground, work) < 10
     assert count(playground) == 40

@@ -11,10 +11,8 @@ from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.store.database import Database
 from steeple.store.engine import is_unavailable
-from steeple.store.inbox import Accepted, Answer, insert_all, insert_jobs, insert_some
-
-_MOST_TRANSACTIONS = 2
-"""At a time: while one waits for its commit, the next is made ready."""
+from steeple.store.inbox import Accepted, Answer, insert_all, insert_some
+from steeple.store.inbox_line import InboxLine
 
 _MOST_JOBS = 1000
 _MOST_BYTES = 4 * 1024 * 1024
@@ -30,13 +28,13 @@ class _Waiting:
 
 
 class Inbox:
-    """``database`` need not be atomic: jobs that come together have nothing to do with each other; but ``batches`` is.
+    """As many transactions at a time as there are ``lines``: while one waits for its commit, the next is made ready.
 
     ``wake`` is told the lanes of jobs that are due, once they are committed.
     """
 
-    def __init__(self, database: Database, batches: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
-        self._database = database
+    def __init__(self, lines: Sequence[InboxLine], batches: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
+        self._idle = list(lines)
         self._batches = batches
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
@@ -48,8 +46,8 @@ class Inbox:
             raise refusal(Kind.UNAVAILABLE, f"{_MOST_WAITING} submits are waiting for the database already")
         waiting = _Waiting(job, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if len(self._storing) < _MOST_TRANSACTIONS:
-            storing = asyncio.create_task(self._store_all())
+        if self._idle:
+            storing = asyncio.create_task(self._store_all(self._idle.pop()))
             self._storing.add(storing)
             storing.add_done_callback(self._storing.discard)
         return await waiting.answer
@@ -62,9 +60,17 @@ class Inbox:
             self._tell(jobs, answers)
         return answers
 
-    async def _store_all(self) -> None:
-        while self._waiting:
-            await self._store(self._take())
+    async def close(self) -> None:
+        """Let go of the connections, once nothing is being stored."""
+        for line in self._idle:
+            await line.close()
+
+    async def _store_all(self, line: InboxLine) -> None:
+        try:
+            while self._waiting:
+                await self._store(line, self._take())
+        finally:
+            self._idle.append(line)
 
     def _take(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
@@ -74,15 +80,14 @@ class Inbox:
             size += len(taken[-1].job.args)
         return taken
 
-    async def _store(self, batch: Sequence[_Waiting]) -> None:
+    async def _store(self, line: InboxLine, batch: Sequence[_Waiting]) -> None:
         jobs = [waiting.job for waiting in batch]
         try:
-            # May be repeated after an unknown outcome: the ids are ours, so each row is stored once.
-            answers = await self._database.run(lambda connection: insert_jobs(connection, jobs))
+            answers = await line.insert(jobs)
         except Exception as error:  # noqa: BLE001 - whatever it is, each submitter gets it
             if len(batch) > 1 and not is_unavailable(error):
                 for waiting in batch:
-                    await self._store([waiting])
+                    await self._store(line, [waiting])
             else:
                 _fail(batch, error)
             return

@@ -53,7 +53,7 @@ async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Anno
     """A job that has ended, however it did, becomes pending with all its attempts before it."""
     wanted = job_id_of(job_id)
     services = services_of(request)
-    lane = await services.writes.run(lambda connection: transitions.retry(connection, wanted))
+    lane = await services.writes.run(transitions.retry_once(wanted))
     services.wakes.wake({lane: 1})
     return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
 

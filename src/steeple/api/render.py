@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from steeple.domain.job import NewJob
-from steeple.domain.states import State
 from steeple.store.inbox import Accepted
 from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
@@ -28,33 +27,17 @@ def job_text(job: JobView) -> str:
     )
 
 
-def new_view(job: NewJob, accepted: Accepted) -> JobView:
-    """A job as it is when it has just been stored."""
-    return JobView(
-        id=job.id,
-        state=State.PENDING,
-        fence=0,
-        task=job.task,
-        args=job.args,
-        queue=job.queue,
-        priority=job.priority,
-        tags=job.tags,
-        unique_key=job.unique_key,
-        run_at=accepted.run_at,
-        expires_at=job.expires_at,
-        timeout=job.timeout,
-        attempt=0,
-        max_attempts=job.max_attempts,
-        crashes=0,
-        created_at=accepted.created_at,
-        started_at=None,
-        finished_at=None,
-        worker=None,
-        progress=None,
-        result=None,
-        error=None,
-        cancel_requested_at=None,
-        schedule_id=None,
+def new_job_text(job: NewJob, accepted: Accepted) -> str:
+    """The same of a job that has just been stored, without reading it back."""
+    created_at = _time(accepted.created_at)
+    run_at = created_at if accepted.run_at == accepted.created_at else _time(accepted.run_at)
+    return (
+        f'{{"id":"{job.id}","task":{_text(job.task)},"args":{job.args},"state":"PENDING",'
+        f'"queue":{_text(job.queue)},"priority":"{job.priority.value}","tags":[{",".join(map(_text, job.tags))}],'
+        f'"unique_key":{_text(job.unique_key)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
+        f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
+        f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
+        f'"result":null,"error":null,"cancel_requested_at":null,"schedule_id":null}}'
     )
 
 

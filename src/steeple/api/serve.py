@@ -1,5 +1,6 @@
 """Runs the HTTP API: what has to be in order before it listens, then the server."""
 
+import gc
 import socket
 
 from steeple.api.app import create_app
@@ -27,6 +28,9 @@ def serve(app: Steeple | None, settings: Settings) -> None:
         events.api_is_open(url)
     events.api_started(url)
     api = create_app(app, settings)
+    # What is there by now stays: the garbage collector need not go through it again and again.
+    gc.collect()
+    gc.freeze()
     Server(api, api.state.services).run(sockets)
     events.api_stopped()
 

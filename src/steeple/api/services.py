@@ -16,10 +16,11 @@ from steeple.api.waking import Wakes
 from steeple.app import Steeple
 from steeple.settings import Settings
 from steeple.store.database import Database
+from steeple.store.inbox_line import InboxLine
 
 _READERS = 10
 _WRITERS = 5
-_SUBMITTERS = 3
+_SUBMITTERS = 2
 """Connections, each kind of its own: no slow listing is in the way of a submit."""
 
 
@@ -36,12 +37,13 @@ class Services:
         self.intake = Intake(self.tasks, settings.max_args_bytes)
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
-        self._submits = Database(settings, size=_SUBMITTERS, is_atomic=False)
-        self.inbox = Inbox(self._submits, self.writes, self.wakes.wake)
+        self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
+        self.inbox = Inbox([InboxLine(self._submits) for _ in range(_SUBMITTERS)], self.writes, self.wakes.wake)
 
     async def close(self) -> None:
         self.watcher.release()
         await asyncio.to_thread(self.wakes.close)
+        await self.inbox.close()
         for database in (self._submits, self.writes, self.reads):
             await database.close()
         self.readiness.close()

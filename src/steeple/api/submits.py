@@ -16,7 +16,7 @@ from steeple.api.examples import ARGUMENTS
 from steeple.api.intake import Refused, read_batch, read_submit, request_key
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, Problem, Refusal, problem_of
-from steeple.api.render import job_text, new_view
+from steeple.api.render import job_text, new_job_text
 from steeple.api.replies import ACCEPTED, awaited, find_job, json_reply, wait_headers
 from steeple.api.requests import BatchQuery, BatchRequest, SubmitRequest
 from steeple.api.services import services_of
@@ -47,12 +47,14 @@ async def submit_job(request: Request, caller: Writer) -> DirectReply:
     key = request_key(headers, caller, text)
     job = await services.intake.job(asked, None if key is None else key.single())
     accepted = await services.inbox.put(job)
-    view = await find_job(request, accepted.id) if accepted.is_replay else new_view(job, accepted)
     seconds = preferred_wait(headers)
-    if seconds is not None:
-        view = await awaited(request, view, seconds)
-    told = {"Location": f"/v1/jobs/{view.id}", **wait_headers(seconds), **(_REPLAYED if accepted.is_replay else {})}
-    return DirectReply(job_text(view), ACCEPTED, told)
+    if accepted.is_replay or seconds is not None:
+        view = await find_job(request, accepted.id)
+        text = job_text(await awaited(request, view, seconds or 0.0))
+    else:
+        text = new_job_text(job, accepted)
+    told = {"Location": f"/v1/jobs/{accepted.id}", **wait_headers(seconds), **(_REPLAYED if accepted.is_replay else {})}
+    return DirectReply(text, ACCEPTED, told)
 
 
 router.routes.append(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steeple.settings import Settings
 from steeple.store.engine import create_aio_engine, in_aio_transaction
@@ -27,6 +28,10 @@ class Database:
         Raises ``DatabaseError``.
         """
         return await in_aio_transaction(self._engine, work)
+
+    async def connect(self) -> AsyncConnection:
+        """A connection for whoever keeps one; close it. Raises ``DatabaseError``."""
+        return await self._engine.connect()
 
     async def close(self) -> None:
         await self._engine.dispose()

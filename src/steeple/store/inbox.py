@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.dialects.postgresql import psycopg
 
 from steeple.domain.job import NewJob
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
@@ -31,6 +32,9 @@ ORDER BY unique_key, idempotency_owner, idempotency_key
 ON CONFLICT DO NOTHING
 RETURNING id, run_at, created_at
 """)
+
+PLAIN_INSERT = str(_INSERT.compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
+"""The same for psycopg itself."""
 
 # Who stands in the way of jobs that were left out: three look-ups, each by the index that refused them.
 _RIVALS = text("""
@@ -74,8 +78,7 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
     answers: dict[UUID, Answer] = {}
     missing = list(jobs)
     for _ in range(_TRIES):
-        document = f"[{','.join(map(_row, missing))}]"
-        rows = connection.execute(_INSERT, {"jobs": document, "now": now}).all()
+        rows = connection.execute(_INSERT, {"jobs": rows_of(missing), "now": now}).all()
         answers |= {row.id: Accepted(row.id, row.run_at, row.created_at) for row in rows}
         missing = [job for job in missing if job.id not in answers]
         if not missing:
@@ -133,6 +136,11 @@ def _answer_to_repeat(job: NewJob, rival: Row[Any]) -> Answer:
     if rival.request_hash != job.idempotency.request_hash:
         return IdempotencyKeyReused(job.idempotency.key, str(rival.id))
     return Accepted(rival.id, rival.run_at, rival.created_at, is_replay=rival.id != job.id)
+
+
+def rows_of(jobs: Sequence[NewJob]) -> str:
+    """The jobs as the INSERT takes them: a JSON list."""
+    return f"[{','.join(map(_row, jobs))}]"
 
 
 def _row(job: NewJob) -> str:
