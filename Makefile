@@ -75,7 +75,7 @@ lock: develop ## Choose the newest allowed versions and write them to requiremen
 
 .PHONY: audit
 audit: develop ## Look for known vulnerabilities among the versions in requirements.lock
-	$(BIN)/uv tool run pip-audit --requirement requirements.lock --no-deps --disable-pip
+	$(BIN)/uv tool run pip-audit --strict --requirement requirements.lock --no-deps --disable-pip
 
 .PHONY: clean
 clean: ## Remove what was made here; the data of `make up`, in .steeple, stays
