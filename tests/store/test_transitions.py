@@ -97,6 +97,20 @@ def test_a_success_that_is_retried_is_kept_as_a_past_attempt(playground: Playgro
     assert playground.attempts(job.id) == [Attempt(1, 1, State.SUCCESS, None)]
 
 
+def test_a_retry_whose_answer_was_lost_is_not_done_twice(playground: Playground) -> None:
+    claimant = playground.worker()
+    job = playground.running(claimant)
+    playground.finish(claimant, end(job, State.FAILED))
+    request = transitions.retry_once(job.id)
+    lane = do(playground, request)
+    (again,) = playground.claim(claimant, now=None)
+    playground.finish(claimant, end(again, State.SUCCESS))
+    assert do(playground, request) == lane
+    assert playground.read(job.id).state is State.SUCCESS
+    do(playground, transitions.retry_once(job.id))
+    assert playground.read(job.id).state is State.PENDING
+
+
 def test_released_claims_count_no_attempt(playground: Playground) -> None:
     claimant = playground.worker()
     jobs = [playground.running(claimant) for _ in range(3)]

@@ -1,6 +1,6 @@
 """Every way a job changes state other than by the exchange: cancel, explicit retry, release, rescue, expire, edit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,6 +54,9 @@ UPDATE jobs SET
 FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
+
+# What tells whether an explicit retry has been done, and the job's lane.
+_FENCE = text("SELECT fence, queue, priority FROM jobs WHERE id = :id")
 
 # Gives claims back that nobody has started, or that a shutdown cut short; the attempt is not counted.
 _RELEASE = text("""
@@ -178,6 +181,21 @@ def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) 
     if row is None:
         raise _refusal(connection, job_id, "retry")
     return Lane(row.queue, Priority.from_rank(row.priority))
+
+
+def retry_once(job_id: UUID) -> Callable[[Connection], Lane]:
+    """``retry``, for a caller that does it again when it cannot tell whether it was done: by the fence, this can."""
+    seen: int | None = None
+
+    def act(connection: Connection) -> Lane:
+        nonlocal seen
+        job = connection.execute(_FENCE, {"id": job_id}).first()
+        if job is None or seen in (None, job.fence):
+            seen = None if job is None else job.fence
+            return retry(connection, job_id)
+        return Lane(job.queue, Priority.from_rank(job.priority))
+
+    return act
 
 
 def edit(connection: Connection, job_id: UUID, change: Edit) -> Lane:
