@@ -43,6 +43,14 @@ def test_parts_that_start_together_upgrade_once(empty_database_url: str) -> None
         assert connection.execute(text("SELECT count(*) FROM watermarks")).scalar_one() == 1
 
 
+def test_a_schema_of_the_next_version_is_left_alone(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    with _engine(empty_database_url).begin() as connection:
+        connection.execute(text("UPDATE steeple_schema SET version_num = '9999'"))
+    found = upgrade(empty_database_url)
+    assert (found.current, found.is_behind) == ("9999", False)
+
+
 def test_the_migrations_make_what_the_models_say(database_url: str) -> None:
     with _engine(database_url).connect() as connection:
         context = MigrationContext.configure(connection, opts=_OPTIONS)

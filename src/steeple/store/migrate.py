@@ -27,12 +27,20 @@ class SchemaStatus:
     def is_at_head(self) -> bool:
         return self.current == self.head
 
+    @property
+    def is_behind(self) -> bool:
+        """The schema must be upgraded first. One that is ahead, during an upgrade of the parts, will do.
+
+        Revisions are numbers of four digits.
+        """
+        return self.current is None or self.current < self.head
+
 
 def upgrade(url: str) -> SchemaStatus:
     """Bring the schema at ``url`` to head. Waits for another part that is doing the same."""
     with _connected(url) as connection, connection.begin():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        if not read_status(connection).is_at_head:
+        if read_status(connection).is_behind:
             command.upgrade(config(connection), "head")
         return read_status(connection)
 
