@@ -54,7 +54,7 @@ async def _schema(request: Request) -> str:
         if is_unavailable(error):
             raise refusal(Kind.UNAVAILABLE, "the database does not answer", database="unreachable") from error
         raise
-    if status.is_behind:
+    if status.current is None or status.is_behind:
         found = status.current or "missing"
         detail = f"the schema is {found}, {status.head} is needed: run `steeple db upgrade`"
         raise refusal(Kind.UNAVAILABLE, detail, database="ok", schema=status.current)
