@@ -1,6 +1,7 @@
 """Input that is refused: with a 4xx that names the place, and nothing stored."""
 
 import json
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -165,6 +166,29 @@ def test_100_000_levels_are_a_clean_refusal(api: Api, path: str, nested: str) ->
 
 def test_64_levels_are_taken(api: Api) -> None:
     assert api.post('{"task": "echo", "args": {"value": %s}}' % ("[" * 62 + "]" * 62)).status_code == 202
+
+
+ONES = ",".join(["1"] * 300_000)
+SAME_NAMES = ",".join(['"same": 1'] * 100_000)
+MANY_NAMES = ",".join(f'"k{number}": 1' for number in range(100_000))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"task": "add", "args": {{}}, {MANY_NAMES}}}',
+        f'{{"task": "add", "args": {{}}, "tags": [{ONES}]}}',
+        f'{{"task": "add", "args": {{{SAME_NAMES}}}}}',
+        f'{{"jobs": [], {MANY_NAMES}}}',
+    ],
+    ids=["unknown fields", "wrong tags", "the same name", "unknown fields beside jobs"],
+)
+def test_a_request_that_is_wrong_a_hundred_thousand_times_is_refused_soon(api: Api, body: str) -> None:
+    began = monotonic()
+    reply = api.post(body, "/v1/jobs/batch" if "jobs" in body else "/v1/jobs")
+    assert kind(reply)[0] == 422
+    assert len(reply.json()["errors"]) <= 100
+    assert monotonic() - began < 5
 
 
 def test_all_faults_are_named_at_once(api: Api) -> None:

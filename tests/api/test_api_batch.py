@@ -76,7 +76,9 @@ def test_partial_takes_those_that_are_right(api: Api, playground: Playground) ->
 
 def test_what_is_not_json_is_refused_as_a_whole_even_if_partial(api: Api, playground: Playground) -> None:
     body = '{"jobs": [{"task": "echo", "args": {"value": 1}}, {"task": "echo", "args": {"value": NaN}}]}'
-    assert kind(api.post(body, "/v1/jobs/batch?partial=true")) == (400, "not-json")
+    reply = api.post(body, "/v1/jobs/batch?partial=true")
+    assert kind(reply) == (400, "not-json")
+    assert pointers(reply) == ["/jobs/1/args/value"]
     assert count(playground) == 0
 
 

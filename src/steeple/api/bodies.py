@@ -1,6 +1,8 @@
 """Reads the bodies of requests: never more bytes than allowed, and as JSON only."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -8,12 +10,15 @@ from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, Refusal, refusal
 from steeple.api.strict_json import NotJson
 
-_OFF_LOOP_BYTES = 64 * 1024
-"""A body over this is taken apart by a thread, so that other requests need not wait for it."""
+T = TypeVar("T")
+
+_OFF_LOOP_CHARS = 64 * 1024
+"""A text over this is taken apart by a thread, so that other requests need not wait for it."""
 
 
-def is_large(body: str) -> bool:
-    return len(body) > _OFF_LOOP_BYTES
+async def apart(text: str, work: Callable[[str], T]) -> T:
+    """What ``work`` makes of ``text``, here and now unless it is large."""
+    return await asyncio.to_thread(work, text) if len(text) > _OFF_LOOP_CHARS else work(text)
 
 
 async def read_json_text(request: Request, headers: Mapping[bytes, bytes], limit: int) -> str:

@@ -3,19 +3,20 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import islice
 
 from pydantic import ValidationError
 
 from steeple.api import strict_json
-from steeple.api.bodies import is_large
+from steeple.api.bodies import apart
 from steeple.api.keyring import Caller
 from steeple.api.known_tasks import KnownTask, KnownTasks, require
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, refusal
 from steeple.api.requests import MOST_BATCH_JOBS, SubmitRequest
-from steeple.api.strict_json import UnacceptableJson
+from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.domain.job import Idempotency, NewJob
 from steeple.errors import FieldError, InvalidJob, SteepleError
 from steeple.faults import field_errors, token
@@ -23,6 +24,9 @@ from steeple.submission import new_job
 
 _LONGEST_KEY = 255
 _TURN = 100
+_MOST_MEMBERS = 50
+"""Far more than a job has; each one too many is a fault to be told."""
+
 _NOT_AN_OBJECT = "is not an object"
 
 Refused = SteepleError | UnacceptableJson
@@ -36,52 +40,55 @@ class Asked:
     args: str
 
 
-async def read_submit(text: str) -> Asked:
+def read_submit(text: str) -> Asked:
     """Raises ``NotJson``, ``UnacceptableJson``, ``InvalidJob``."""
-    return await asyncio.to_thread(_read_submit, text) if is_large(text) else _read_submit(text)
-
-
-def _read_submit(text: str) -> Asked:
     members = strict_json.read_members(text)
     if members is None:
         raise UnacceptableJson([FieldError("", _NOT_AN_OBJECT)])
-    return Asked(_checked(text), members["args"])
+    return Asked(_checked(text, members.keys()), members["args"])
 
 
-def _checked(text: str) -> SubmitRequest:
+def read_batch(text: str) -> list[Asked | Refused]:
+    """What is asked for, or why not, in order. Raises ``NotJson``, ``UnacceptableJson``."""
+    document = strict_json.parse(text)
+    if not isinstance(document, dict):
+        raise UnacceptableJson(strict_json.faults(document) or [FieldError("", _NOT_AN_OBJECT)])
+    jobs = document.pop("jobs", None)
+    if document:
+        raise UnacceptableJson(_unknown(document))
+    if not isinstance(jobs, list) or len(jobs) > MOST_BATCH_JOBS:
+        raise UnacceptableJson([FieldError("/jobs", f"is not a list of up to {MOST_BATCH_JOBS} jobs")])
+    texts = strict_json.item_texts(strict_json.member_texts(text)["jobs"])
+    return [_read_item(number, *item) for number, item in enumerate(zip(jobs, texts, strict=True))]
+
+
+def _read_item(number: int, value: object, text: str) -> Asked | Refused:
+    try:
+        found = strict_json.faults(value)
+    except NotJson as error:
+        raise NotJson(error.detail, f"/jobs/{number}{error.pointer}") from None
+    if not found and not isinstance(value, dict):
+        found = [FieldError("", _NOT_AN_OBJECT)]
+    if found:
+        return UnacceptableJson(found)
+    members = strict_json.member_texts(text)
+    try:
+        return Asked(_checked(text, members.keys()), members["args"])
+    except (InvalidJob, UnacceptableJson) as error:
+        return error
+
+
+def _checked(text: str, names: Set[str]) -> SubmitRequest:
+    if len(names) > _MOST_MEMBERS:
+        raise UnacceptableJson(_unknown(name for name in names if name not in SubmitRequest.model_fields))
     try:
         return SubmitRequest.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InvalidJob(field_errors(error, json.loads(text))) from None
 
 
-async def read_batch(text: str) -> list[Asked | Refused]:
-    """What is asked for, or why not, in order. Raises ``NotJson``, ``UnacceptableJson``."""
-    return await asyncio.to_thread(_read_batch, text) if is_large(text) else _read_batch(text)
-
-
-def _read_batch(text: str) -> list[Asked | Refused]:
-    document = strict_json.parse(text)
-    if not isinstance(document, dict):
-        raise UnacceptableJson(strict_json.faults(document) or [FieldError("", _NOT_AN_OBJECT)])
-    jobs = document.get("jobs")
-    others = [FieldError(token(name), "is not known here") for name in document if name != "jobs"]
-    if others or not isinstance(jobs, list) or len(jobs) > MOST_BATCH_JOBS:
-        raise UnacceptableJson(others or [FieldError("/jobs", f"is not a list of up to {MOST_BATCH_JOBS} jobs")])
-    texts = strict_json.item_texts(strict_json.member_texts(text)["jobs"])
-    return [_read_item(value, each) for value, each in zip(jobs, texts, strict=True)]
-
-
-def _read_item(value: object, text: str) -> Asked | Refused:
-    found = strict_json.faults(value)
-    if not found and not isinstance(value, dict):
-        found = [FieldError("", _NOT_AN_OBJECT)]
-    if found:
-        return UnacceptableJson(found)
-    try:
-        return Asked(_checked(text), strict_json.member_texts(text)["args"])
-    except InvalidJob as error:
-        return error
+def _unknown(names: Iterable[str]) -> list[FieldError]:
+    return [FieldError(token(name), "is not known here") for name in islice(names, _MOST_MEMBERS)]
 
 
 class Intake:
@@ -93,7 +100,8 @@ class Intake:
 
     async def job(self, asked: Asked, idempotency: Idempotency | None) -> NewJob:
         """Raises ``UnknownTask``, ``InvalidArguments``, ``TooLarge``."""
-        return self._job(await self._tasks.find(asked.request.task), asked, idempotency)
+        task = await self._tasks.find(asked.request.task)
+        return await apart(asked.args, lambda _: self._job(task, asked, idempotency))
 
     async def jobs(self, asked: list[Asked | Refused], keys: Iterable[Idempotency | None]) -> list[NewJob | Refused]:
         """As ``job`` for each of many. Other requests have their turn meanwhile."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from steeple.api import openapi, schemas, strict_json
-from steeple.api.bodies import read_json_text
+from steeple.api.bodies import apart, read_json_text
 from steeple.api.deps import Writer
 from steeple.api.jobs import JobId
 from steeple.api.problem_kinds import Kind
@@ -20,6 +20,8 @@ from steeple.errors import FieldError, InvalidJob
 from steeple.faults import field_errors
 from steeple.store import transitions
 from steeple.store.transitions import Edit
+
+_MOST_MEMBERS = 50
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -72,7 +74,7 @@ async def update_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     wanted = job_id_of(job_id)
     services = services_of(request)
     text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
-    change = _read_change(text)
+    change = await apart(text, _read_change)
     lane = await services.writes.run(lambda connection: transitions.edit(connection, wanted, change))
     job = await find_job(request, wanted)
     if job.run_at <= datetime.now(UTC):
@@ -81,8 +83,11 @@ async def update_job(request: Request, caller: Writer, job_id: JobId, query: Ann
 
 
 def _read_change(text: str) -> Edit:
-    if strict_json.read_members(text) is None:
+    members = strict_json.read_members(text)
+    if members is None:
         raise UnacceptableJson([FieldError("", "is not an object")])
+    if len(members) > _MOST_MEMBERS:
+        raise UnacceptableJson([FieldError("", f"has more than {_MOST_MEMBERS} members")])
     try:
         change = JobChange.model_validate_json(text, strict=True)
     except ValidationError as error:

@@ -5,6 +5,7 @@ deep nesting) is refused, with its place. Members' own texts can be had too, so 
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -123,8 +124,8 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any] | _Refused:
     found = dict(members)
     if len(found) == len(members):
         return found
-    names = [name for name, _ in members]
-    twice = next(name for name in names if names.count(name) > 1)
+    counts = Counter(name for name, _ in members)
+    twice = next(name for name, count in counts.items() if count > 1)
     return _Refused("is given more than once", token(twice))
 
 

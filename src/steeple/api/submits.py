@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from steeple.api import openapi, schemas
-from steeple.api.bodies import read_json_text
+from steeple.api.bodies import apart, read_json_text
 from steeple.api.deps import Writer
 from steeple.api.direct import DirectReply, DirectRoute
 from steeple.api.examples import ARGUMENTS
@@ -43,8 +43,8 @@ async def submit_job(request: Request, caller: Writer) -> DirectReply:
     services = services_of(request)
     headers = dict(request.scope["headers"])
     text = await read_json_text(request, headers, services.settings.max_body_bytes)
-    asked = await read_submit(text)
-    key = request_key(headers, caller, text)
+    asked = await apart(text, read_submit)
+    key = await apart(text, lambda body: request_key(headers, caller, body))
     job = await services.intake.job(asked, None if key is None else key.single())
     accepted = await services.inbox.put(job)
     seconds = preferred_wait(headers)
@@ -95,8 +95,8 @@ async def submit_batch(request: Request, caller: Writer, query: Annotated[BatchQ
     services = services_of(request)
     headers = dict(request.scope["headers"])
     text = await read_json_text(request, headers, services.settings.max_body_bytes)
-    asked = await read_batch(text)
-    key = request_key(headers, caller, text)
+    asked = await apart(text, read_batch)
+    key = await apart(text, lambda body: request_key(headers, caller, body))
     found = await services.intake.jobs(asked, repeat(None) if key is None else key.of_each())
     _require_all(found, query)
     jobs = [each for each in found if isinstance(each, NewJob)]
