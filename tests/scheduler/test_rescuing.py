@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from playground import Playground
 from steeple import Settings
@@ -60,6 +61,19 @@ def test_jobs_of_a_worker_that_stopped_without_them_are_rescued(playground: Play
     rescue()
     error = json.loads(playground.read(job.id).error or "")
     assert (error["message"], error["reason"]) == ("worker anna stopped without finishing the job", "crash")
+
+
+def test_a_job_that_somebody_holds_locked_holds_up_no_other(playground: Playground, rescue: Rescue) -> None:
+    claimant = playground.worker()
+    locked, other = playground.running(claimant, now=None), playground.running(claimant, now=None)
+    silence(playground, 7)
+    with playground.transaction() as somebody:
+        somebody.execute(text("SELECT FROM jobs WHERE id = :id FOR UPDATE"), {"id": locked.id})
+        rounds(rescue)
+        assert playground.read(other.id).state is State.PENDING
+        assert playground.read(locked.id).state is State.RUNNING
+    rounds(rescue)
+    assert playground.read(locked.id).state is State.PENDING
 
 
 def test_a_job_whose_worker_left_no_row_is_rescued(playground: Playground, rescue: Rescue) -> None:

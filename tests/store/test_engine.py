@@ -61,7 +61,7 @@ def test_another_database_is_refused(url: str | None) -> None:
     [
         ("statement_timeout", "30s"),
         ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "5s"),
         ("timezone", "UTC"),
         ("application_name", "steeple"),
     ],

@@ -40,13 +40,14 @@ WHERE id IN (
 RETURNING name
 """)
 
-# Running jobs whose worker lives no longer, or never did.
+# Running jobs whose worker lives no longer, or never did. Those that somebody holds locked are left for a later look:
+# they must not hold up the rescue of the others.
 _ORPHANS = text("""
 SELECT jobs.id, jobs.fence, workers.name,
        CAST(EXTRACT(epoch FROM workers.ended_at - workers.heartbeat_at) AS float8) AS silence
 FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
 WHERE state = 'RUNNING' AND (workers.id IS NULL OR workers.ended_at IS NOT NULL)
-ORDER BY jobs.worker_id, jobs.id LIMIT :limit
+ORDER BY jobs.worker_id, jobs.id LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
 """)
 
 # Workers whose heartbeat is fresh.
