@@ -37,8 +37,8 @@ _UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
 _NOT_YET = frozenset({"25006", "42P01", "42703"})
 """A standby that has not been promoted, no such table or column: the schema is not at head."""
 
-# A part that falls silent in the middle of a transaction, as a machine does that is cut off, must not keep its locks for
-# long: whoever takes its jobs over waits for them.
+# A part that falls silent in the middle of a transaction, as a machine does that is cut off, must not keep its locks
+# for long: whoever takes its jobs over waits for them.
 _SESSION = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
