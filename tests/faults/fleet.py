@@ -193,5 +193,6 @@ def servers_in(folder: Path, *, fast: bool = True) -> Iterator[Servers]:
         servers.close()
 
 
-def _end(text: str, lines: int = 15) -> str:
-    return "\n".join(text.splitlines()[-lines:])
+def _end(text: str, lines: int = 10) -> str:
+    """But for what became of each attempt, which the history tells better."""
+    return "\n".join([line for line in text.splitlines() if "attempt_ended" not in line][-lines:])

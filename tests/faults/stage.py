@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -78,6 +79,11 @@ class Stage:
             self.fleet.said,
         )
 
+    def accepts(self, crowd: Crowd, jobs: int = 15) -> None:
+        """Return when so many more submits have been accepted, whatever becomes of them."""
+        accepted = crowd.accepted + jobs
+        assert wait_until(lambda: crowd.accepted >= accepted, PATIENCE), self.fleet.said
+
     def sleep(self, seconds: float) -> None:
         """Where the passing of time is itself what is tested."""
         time.sleep(seconds)
@@ -99,6 +105,28 @@ class Stage:
             asked.replied(reply.status_code, job_id)
         return job_id
 
+    def submit_anyhow(self, task: str, **options: object) -> int:
+        """By a client that gives up at once; the status of the answer, 500 for none."""
+        note = options.pop("note", None)
+        body = {"task": task, "args": {"effects": str(self.effects)}, "tags": []} | options
+        with self.journal.asking(Call.SUBMIT) as asked:
+            try:
+                reply = httpx2.post(f"{self.fleet.url()}/v1/jobs", json=body, trust_env=False, timeout=15.0)
+            except httpx2.TransportError:
+                return 500
+            asked.replied(reply.status_code, *([reply.json()["id"]] if reply.is_success else []))
+        return reply.status_code
+
+    def submit_batch(self, task: str, count: int) -> list[UUID]:
+        job = {"task": task, "args": {"effects": str(self.effects)}}
+        with self.journal.asking(Call.SUBMIT) as asked:
+            url = f"{self.fleet.url()}/v1/jobs/batch"
+            reply = httpx2.post(url, json={"jobs": [job] * count}, trust_env=False, timeout=15.0)
+            assert reply.status_code == 202, reply.text
+            ids = [UUID(each["id"]) for each in reply.json()["jobs"]]
+            asked.replied(reply.status_code, *ids)
+        return ids
+
     def cancel(self, job_id: UUID) -> int:
         """The status of the answer."""
         return self._ask(Call.CANCEL, job_id)
@@ -106,7 +134,7 @@ class Stage:
     def retry(self, job_id: UUID) -> int:
         return self._ask(Call.RETRY, job_id)
 
-    def job(self, job_id: UUID) -> dict[str, object]:
+    def job(self, job_id: UUID) -> dict[str, Any]:
         """As the database has it."""
         row = self.value("SELECT row_to_json(jobs) FROM jobs WHERE id = %s", job_id)
         assert isinstance(row, dict)
@@ -150,7 +178,7 @@ class Stage:
     def has_ended(self, job_id: UUID) -> bool:
         return self.job(job_id)["finished_at"] is not None
 
-    def wait_ended(self, job_id: UUID, patience: float = PATIENCE) -> dict[str, object]:
+    def wait_ended(self, job_id: UUID, patience: float = PATIENCE) -> dict[str, Any]:
         assert wait_until(lambda: self.has_ended(job_id), patience), (self.job(job_id), self.fleet.said)
         return self.job(job_id)
 

@@ -2,17 +2,40 @@
 
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+import psycopg
+import pytest
 from stage import Stage
 
+from servers import libpq_url
 from steeple.embedded.processes import wait_until
 
 PATIENCE = 30.0
+LEASE = 3.5
 
 _TERMINATE = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE application_name = 'steeple' AND pid <> pg_backend_pid()
 """
+
+_RUNNING_LAST_FIRST = "SELECT id FROM jobs WHERE state = 'RUNNING' ORDER BY id DESC"
+
+_LOCK = "SELECT FROM jobs WHERE id = %s FOR UPDATE"
+
+_DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+Stranger = psycopg.Connection[tuple[object, ...]]
+
+
+@contextmanager
+def stranger(stage: Stage) -> Iterator[Stranger]:
+    """Somebody else at work in our database, in transactions as long as they like."""
+    with psycopg.connect(libpq_url(stage.servers.postgres.url())) as connection:
+        yield connection
+        connection.rollback()
 
 
 def test_restarted_as_by_immediate_shutdown(stage: Stage) -> None:
@@ -36,3 +59,83 @@ def test_every_backend_terminated_again_and_again(stage: Stage) -> None:
         for _ in range(10):
             stage.value(_TERMINATE)
             stage.progress(crowd, 5)
+
+
+def test_connections_exhausted(stage: Stage) -> None:
+    """Somebody takes every connection that there is, those of the parts, too."""
+    with stage.load() as crowd:
+        hoard: list[Stranger] = []
+        with stage.trouble():
+            for _ in range(5):
+                with suppress(psycopg.OperationalError):
+                    while True:
+                        hoard.append(psycopg.connect(libpq_url(stage.servers.postgres.url()), autocommit=True))
+                hoard[0].execute(_TERMINATE)
+            before = crowd.accepted
+            stage.sleep(2)
+            assert crowd.accepted - before < 5
+            for connection in hoard:
+                connection.close()
+            stage.progress(crowd)
+
+
+def test_a_stranger_s_lock_on_a_dead_worker_s_job_holds_up_no_other(stage: Stage) -> None:
+    with stage.load() as crowd:
+        locked, other = stage.held(), stage.held()
+        with stage.trouble(), stranger(stage) as connection:
+            connection.execute(_LOCK, [locked])
+            for worker in stage.fleet.workers:
+                worker.kill()
+            stage.fleet.start()
+            assert wait_until(lambda: stage.job(other)["crashes"] == 1, LEASE + 5), stage.fleet.said
+            stage.progress(crowd)
+            assert stage.job(locked)["state"] == "RUNNING"
+        stage.let_go()
+        assert stage.wait_ended(locked)["crashes"] == 1
+
+
+def test_a_long_transaction_that_holds_a_unique_key_holds_up_no_other(stage: Stage) -> None:
+    """As when a program submits in a transaction of its own, and takes its time to commit."""
+    with stage.load() as crowd, stranger(stage) as connection:
+        connection.execute(
+            "INSERT INTO jobs (id, task, queue, priority, run_at, timeout, max_attempts, args, unique_key)"
+            " VALUES (gen_random_uuid(), 'fault.work', 'elsewhere', 0, now(), 60, 3, '{}', 'mine')"
+        )
+        waiting = threading.Thread(target=lambda: stage.submit_anyhow("fault.work", unique_key="mine"), daemon=True)
+        waiting.start()
+        stage.progress(crowd)
+        connection.rollback()
+        waiting.join(PATIENCE)
+
+
+def test_deadlocks_provoked(stage: Stage) -> None:
+    """By a stranger who locks what runs in the wrong order."""
+    stage.servers.query("ALTER SYSTEM SET deadlock_timeout = '50ms'")
+    stage.value("SELECT pg_reload_conf()")
+    before = stage.value(_DEADLOCKS)
+    with stage.load() as crowd, stage.trouble(), stranger(stage) as connection:
+        for _ in range(20):
+            stage.submit_batch("fault.work", 50)
+            with suppress(psycopg.errors.DeadlockDetected):
+                for (job_id,) in connection.execute(_RUNNING_LAST_FIRST).fetchall():
+                    connection.execute(_LOCK, [job_id])
+                    stage.sleep(0.02)
+            connection.rollback()
+        stage.progress(crowd)
+    stage.servers.query("ALTER SYSTEM RESET deadlock_timeout")
+    stage.value("SELECT pg_reload_conf()")
+    assert int(str(stage.value(_DEADLOCKS))) > int(str(before))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own, to be filled, takes root")
+def test_disk_full(small_disk: Stage) -> None:
+    stage = small_disk
+    with stage.load() as crowd:
+        with stage.trouble():
+            stage.journal.server_crashed()
+            with stage.servers.full_disk():
+                assert wait_until(lambda: stage.submit_anyhow("fault.work", note="x" * 100_000) >= 500, PATIENCE)
+                stage.sleep(2)
+            stage.servers.heal()
+            stage.progress(crowd)

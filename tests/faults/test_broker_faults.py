@@ -1,0 +1,110 @@
+"""What befalls Redis, and what comes out of it: jobs are accepted meanwhile, and run as soon as it is back."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+import redis
+from fleet import Servers
+from stage import Stage
+
+from steeple.broker.celery_app import WAKE_TASK, WAKE_VERSION, make_celery, queue_name
+from steeple.domain.priority import Lane, Priority
+from steeple.embedded.processes import wait_until
+from steeple.settings import Settings
+
+PATIENCE = 30.0
+
+LANE = Lane(None, Priority.HIGH)
+
+_DROPPED = "SELECT COALESCE(sum(value), 0) FROM counters WHERE name = 'dropped_wake_ups'"
+
+
+def broker(servers: Servers) -> "redis.Redis":
+    return redis.Redis(unix_socket_path=str(servers.valkey.socket_path))
+
+
+def test_killed_and_restarted_empty(stage: Stage) -> None:
+    valkey = stage.servers.valkey
+    with stage.load() as crowd, stage.trouble():
+        os.kill(valkey.pid, signal.SIGKILL)
+        assert wait_until(lambda: valkey.exit_status() is not None, PATIENCE)
+        stage.accepts(crowd)
+        valkey.start()
+        stage.progress(crowd)
+
+
+def test_emptied_again_and_again(stage: Stage) -> None:
+    with stage.load() as crowd, broker(stage.servers) as client:
+        for _ in range(30):
+            client.flushall()
+            stage.progress(crowd, 3)
+
+
+def test_half_open_connections(stage: Stage) -> None:
+    """Whoever had a connection goes on believing in it, and is never answered."""
+    with stage.load() as crowd, stage.trouble():
+        assert stage.servers.broker_line.forget()
+        stage.accepts(crowd)
+        stage.progress(crowd)
+
+
+def test_stalled(stage: Stage) -> None:
+    with stage.load() as crowd, stage.trouble():
+        os.kill(stage.servers.valkey.pid, signal.SIGSTOP)
+        stage.accepts(crowd)
+        os.kill(stage.servers.valkey.pid, signal.SIGCONT)
+        stage.progress(crowd)
+
+
+def test_out_of_memory(stage: Stage) -> None:
+    with stage.load() as crowd, broker(stage.servers) as client:
+        with stage.trouble():
+            client.config_set("maxmemory", 1)
+            stage.accepts(crowd)
+            client.config_set("maxmemory", 0)
+        stage.progress(crowd)
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.soak)])
+def test_partitioned(stage: Stage, seconds: float) -> None:
+    with stage.load() as crowd, stage.trouble():
+        with stage.servers.broker_line.stalled():
+            stage.accepts(crowd)
+            stage.sleep(seconds)
+        stage.progress(crowd)
+
+
+def test_wake_ups_forged_unknown_and_of_another_format(stage: Stage) -> None:
+    forged: list[tuple[str, dict[str, Any]]] = [
+        ("os.system", {"command": "true"}),
+        ("celery.backend_cleanup", {}),
+        ("fault.work", {"effects": str(stage.effects)}),
+        (WAKE_TASK, {}),
+        (WAKE_TASK, {"version": WAKE_VERSION - 1, "queue": None, "priority": "high"}),
+        (WAKE_TASK, {"version": WAKE_VERSION + 1, "queue": None, "priority": "high"}),
+        (WAKE_TASK, {"version": WAKE_VERSION, "queue": "../..", "priority": "high"}),
+        (WAKE_TASK, {"version": WAKE_VERSION, "queue": None, "priority": "urgent"}),
+    ]
+    with stage.load() as crowd:
+        for task, keywords in forged:
+            send(stage, task, keywords, 5)
+        stage.journal.forged(5 * len(forged))
+        stage.progress(crowd)
+        assert wait_until(lambda: stage.value(_DROPPED) == 5 * len(forged), PATIENCE), stage.value(_DROPPED)
+
+
+def test_wake_ups_repeated_a_thousand_times(stage: Stage) -> None:
+    with stage.load() as crowd:
+        send(stage, WAKE_TASK, {"version": WAKE_VERSION, "queue": None, "priority": "high"}, 1000)
+        stage.progress(crowd)
+    assert stage.value(_DROPPED) == 0
+
+
+def send(stage: Stage, task: str, keywords: dict[str, Any], times: int) -> None:
+    celery = make_celery(Settings(broker_url=stage.servers.valkey.url()))
+    queue = celery.amqp.queues.select_add(queue_name(LANE))
+    with celery.connection_for_write() as connection:
+        for _ in range(times):
+            celery.send_task(task, kwargs=keywords, queue=queue, connection=connection)
