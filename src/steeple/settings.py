@@ -3,9 +3,9 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -85,6 +85,15 @@ class Settings(BaseSettings):
     max_body_bytes: PositiveInt = 16 * 1024 * 1024
     max_args_bytes: PositiveInt = 256 * 1024
     max_result_bytes: PositiveInt = 256 * 1024
+
+    @model_validator(mode="after")
+    def _heartbeats_in_time(self) -> Self:
+        if self.worker_dead_after < 2 * self.heartbeat_interval:
+            raise ValueError(
+                f"a worker that beats every {self.heartbeat_interval:g} s (STEEPLE_HEARTBEAT_INTERVAL) cannot be taken"
+                f" for dead after {self.worker_dead_after:g} s (STEEPLE_WORKER_DEAD_AFTER): allow two beats at least"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

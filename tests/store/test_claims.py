@@ -127,6 +127,14 @@ def test_a_job_that_ever_crashed_is_claimed_alone(playground: Playground) -> Non
     assert claims == [[others[0]], [crashed], others[1:]]
 
 
+def test_a_job_at_its_last_attempt_is_claimed_alone(playground: Playground) -> None:
+    """Or the death of a worker would spend that attempt on a job that only waited behind another."""
+    ids = [playground.add(run_at=at(when), max_attempts=tries) for when, tries in ((-5, 3), (-4, 1), (-3, 3), (-2, 3))]
+    claimant = playground.worker()
+    claims = [[job.id for job in playground.claim(claimant, 10)] for _ in range(3)]
+    assert claims == [[ids[0]], [ids[1]], ids[2:]]
+
+
 def test_jobs_left_behind_by_a_lone_claim_are_not_locked(playground: Playground) -> None:
     crashed, other = (playground.add(run_at=at(when)) for when in (-2, -1))
     playground.sql("UPDATE jobs SET crashes = 2 WHERE id = :id", id=crashed)

@@ -124,9 +124,10 @@ def test_the_warden_is_shown_cancelled_jobs_and_those_that_run_long(playground: 
     with playground.engine.begin() as connection:
         for job in (cancelled, other):
             transitions.cancel(connection, job.id)
-        found = {each.claim: each.is_cancelled for each in workers.watched(connection, claimant.worker_id)}
-    assert found == {claim_of(cancelled): True, claim_of(long): False}
-    assert fresh.id not in {claim.id for claim in found}
+        found = {
+            each.claim: (each.is_cancelled, each.is_old) for each in workers.watched(connection, claimant.worker_id)
+        }
+    assert found == {claim_of(fresh): (False, False), claim_of(cancelled): (True, False), claim_of(long): (False, True)}
 
 
 def test_what_workers_run_is_listed(playground: Playground) -> None:

@@ -34,6 +34,7 @@ class Bench:
         self.app.task("note")(self.note)
         self.app.task("hold")(self.hold)
         self.app.task("rest")(self.rest)
+        self.app.task("block")(self.block)
         self.app.task("exit", retry=Retry(max_attempts=1))(self.exit)
         self.app.task("give", retry=Retry(max_attempts=1))(self.give)
 
@@ -53,6 +54,11 @@ class Bench:
         await asyncio.sleep(seconds)
         self.rested += 1
         return value
+
+    async def block(self, seconds: float) -> None:
+        """Holds up the loop until the test says so."""
+        self.ran.append("block")
+        self.gate.wait(seconds)
 
     async def exit(self) -> None:
         async def leave() -> None:

@@ -57,3 +57,24 @@ def test_a_lost_reply_gives_back_no_coroutine_that_runs(bench: Bench) -> None:
     slot.work()
     assert set(bench.states(handles)) == {State.SUCCESS}
     assert sorted(bench.ran) == list(range(60))  # none twice
+
+
+def test_what_waits_behind_a_blocking_coroutine_goes_back(bench: Bench) -> None:
+    """A careless one holds up the loop: those that it has not begun are for others."""
+    (blocking,) = bench.app.submit_batch("block", [{"seconds": 30.0}])
+    behind = bench.app.submit_batch("rest", [{"value": number, "seconds": 0.1} for number in range(5)])
+
+    def look() -> None:
+        wait_until(lambda: "block" in bench.ran, 10)
+        seen["gone"] = wait_until(lambda: set(bench.states(behind)) == {State.PENDING}, 10)
+        bench.sql("UPDATE jobs SET run_at = now() + interval '1 h' WHERE state = 'PENDING'")
+        bench.gate.set()
+
+    seen: dict[str, bool] = {}
+    looker = threading.Thread(target=look)
+    looker.start()
+    bench.slot.work()
+    looker.join()
+    assert seen["gone"]
+    assert {bench.read(handle).attempt for handle in behind} == {0}
+    assert bench.read(blocking).state is State.SUCCESS

@@ -118,3 +118,21 @@ async def doze(seconds: float) -> str:
 @app.task("block_async")
 async def block_async(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - as a careless task does
+
+
+@app.task("crash_async")
+async def crash_async() -> None:
+    """Kills its slot, after a moment in which others start beside it."""
+    await asyncio.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("give_lazily", retry=Retry(max_attempts=2, initial=0.05))
+def give_lazily() -> Any:
+    """Its result fails only when it is looked at."""
+    return (1 // zero for zero in [0])
+
+
+@app.task("give_lazily_async", retry=Retry(max_attempts=2, initial=0.05))
+async def give_lazily_async() -> Any:
+    return (1 // zero for zero in [0])

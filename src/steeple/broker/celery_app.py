@@ -47,6 +47,9 @@ _REDIS_OPTIONS = {
     "global_keyprefix": "",
 }
 
+# For those who only publish: what cannot be sent at once is sent by the scheduler, a moment later.
+_IMPATIENT = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0, "retry_on_timeout": False}
+
 
 def broker_url(settings: Settings) -> str:
     """Raises ``ConfigurationError`` if none is set."""
@@ -61,7 +64,7 @@ def make_celery(settings: Settings, binding: Binding | None = None) -> Celery:
     app = Celery("steeple", broker=url, set_as_current=False)
     app.conf.update(_CONFIGURATION)
     if url.startswith(("redis", "rediss")):
-        app.conf.broker_transport_options = _REDIS_OPTIONS
+        app.conf.broker_transport_options = _REDIS_OPTIONS if binding is not None else _REDIS_OPTIONS | _IMPATIENT
     if binding is not None:
         app.conf.task_queues = [Queue(queue_name(lane)) for lane in binding.lanes()]
     return app

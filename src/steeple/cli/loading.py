@@ -83,7 +83,7 @@ def _usage(message: str) -> CommandFailed:
 def _lines(error: ValidationError) -> list[str]:
     # Without its input: that may be a secret.
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return [f"{_variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in faults]
+    return [": ".join([*(_variable(str(name)) for name in fault["loc"][:1]), fault["msg"]]) for fault in faults]
 
 
 def _variable(name: str) -> str:

@@ -79,6 +79,7 @@ class ClaimedJob:
     retry: Retry | None
     run_at: datetime
     claimed_at: datetime
+    crashes: int = 0
 
 
 @dataclass(frozen=True)

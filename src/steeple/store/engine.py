@@ -139,6 +139,17 @@ def is_unavailable(error: BaseException) -> bool:
     return is_for_now or getattr(error.orig, "sqlstate", None) in _NOT_YET
 
 
+def briefly(engine: Engine, work: Callable[[Connection], T], *, lock_timeout: float = 1.0) -> T:
+    """Run ``work`` in a transaction, once, waiting ``lock_timeout`` seconds for a lock at most.
+
+    For a caller that has other things to look after, and comes back to this one.
+    """
+    with engine.begin() as connection:
+        setting = {"timeout": f"{round(lock_timeout * 1000)}ms"}
+        connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), setting)
+        return work(connection)
+
+
 def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: int = 3) -> T:
     """Run ``work`` in a transaction; again if the connection was lost or the server asked for a repeat.
 

@@ -1,7 +1,7 @@
 """The statement at the heart: it finishes the last batch and claims the next, in one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,15 +19,16 @@ from steeple.store.encoding import encode_error
 # Lanes go by priority and then by their oldest job; but a lane whose oldest job has waited :starvation seconds longer
 # than that of the best lane goes first, with those jobs that have. The nested loop over lanes stops as soon as enough
 # jobs are locked, so nothing is locked that is not claimed. Without a list of queues, the lanes are found by skipping
-# through the index from one (queue, priority) to the next. A job that ever crashed is claimed alone.
-# Claims alone need no durable commit: a lost claim is claimed again.
+# through the index from one (queue, priority) to the next.
+# A job that ever crashed is claimed alone, so that it takes no other down; and so is one at its last attempt: should
+# the worker die, that attempt must not be spent on a job that only waited behind another.
+# Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
 # Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
 # the primary key, not through the index of all running jobs.
 _EXCHANGE = text("""
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now,
-           set_config('synchronous_commit',
-                      CASE WHEN cardinality(CAST(:ids AS uuid[])) > 0 THEN 'on' ELSE 'off' END, true) AS durability
+           set_config('synchronous_commit', 'on', true) AS durability
 ),
 finish AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -108,8 +109,8 @@ lane AS MATERIALIZED (
     ORDER BY turn, run_at
 ),
 ready AS MATERIALIZED (
-    SELECT due.id, due.crashes FROM claimant, lane CROSS JOIN LATERAL (
-        SELECT id, crashes FROM jobs
+    SELECT due.id, due.goes_alone FROM claimant, lane CROSS JOIN LATERAL (
+        SELECT id, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
         WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
           AND run_at > lane.after AND run_at <= lane.until
           AND (expires_at IS NULL OR expires_at > claimant.now)
@@ -118,10 +119,11 @@ ready AS MATERIALIZED (
     ) AS due LIMIT CAST(:limit AS integer)
 ),
 placed AS (
-    SELECT id, row_number() OVER () AS place, sum(crashes) OVER (ROWS UNBOUNDED PRECEDING) AS crashes_so_far FROM ready
+    SELECT id, row_number() OVER () AS place,
+           bool_or(goes_alone) OVER (ROWS UNBOUNDED PRECEDING) AS is_at_a_loner FROM ready
 ),
 chosen AS (
-    SELECT id, place FROM placed WHERE place = 1 OR crashes_so_far = 0
+    SELECT id, place FROM placed WHERE place = 1 OR NOT is_at_a_loner
 ),
 claimed AS (
     UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
@@ -129,7 +131,7 @@ claimed AS (
         progress = NULL
     FROM chosen, clock WHERE jobs.id = chosen.id
     RETURNING chosen.place, jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
-              retry, run_at, started_at AS claimed_at
+              retry, run_at, started_at AS claimed_at, crashes
 )
 SELECT (SELECT count(*) FROM finished) AS finished_count,
        (SELECT array_agg(id) FROM finished) AS finished_ids,
@@ -145,9 +147,12 @@ ORDER BY claimed.place
 # A job as it was claimed, if the claim still holds.
 _CLAIMED = text("""
 SELECT id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout, retry, run_at,
-       started_at AS claimed_at
+       started_at AS claimed_at, crashes
 FROM jobs WHERE id = :id AND fence = :fence AND CAST(state AS text) = 'RUNNING'
 """)
+
+LONGEST_DELAY = 3650 * 86400.0
+"""Seconds; a retry later than in ten years is put off for those, which a timestamp can hold."""
 
 LATEST_FINISH = 1.0
 """An outcome written later than this (seconds) counts as finished when it was written, less this: what reads
@@ -233,6 +238,12 @@ def read_claimed(connection: Connection, claim: Claim) -> ClaimedJob | None:
     return None if row is None else _claimed_job(row)
 
 
+def _retry(stored: dict[str, Any]) -> Retry:
+    """Leaves out what a newer version may have stored beside what this one knows."""
+    known = {field.name for field in fields(Retry)}
+    return Retry(**{name: value for name, value in stored.items() if name in known})
+
+
 def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:
     return {
         "ids": [finish.id for finish in finishes],
@@ -240,7 +251,7 @@ def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:
         "states": [finish.state.value for finish in finishes],
         "results": [finish.result for finish in finishes],
         "errors": [None if finish.error is None else encode_error(finish.error) for finish in finishes],
-        "retry_ins": [finish.retry_in for finish in finishes],
+        "retry_ins": [None if finish.retry_in is None else min(finish.retry_in, LONGEST_DELAY) for finish in finishes],
         "began_agos": [finish.began_ago for finish in finishes],
         "ended_agos": [min(finish.ended_ago, LATEST_FINISH) for finish in finishes],
     }
@@ -263,7 +274,8 @@ def _claimed_job(row: Row[Any]) -> ClaimedJob:
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         timeout=row.timeout,
-        retry=None if row.retry is None else Retry(**row.retry),
+        retry=None if row.retry is None else _retry(row.retry),
         run_at=row.run_at,
         claimed_at=row.claimed_at,
+        crashes=row.crashes,
     )

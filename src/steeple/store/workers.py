@@ -15,6 +15,7 @@ from steeple.domain.priority import Binding, Priority
 _REGISTER = text("""
 INSERT INTO workers (id, name, version, slots, queues, priorities, tasks)
 VALUES (:id, :name, :version, :slots, CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:tasks AS text[]))
+ON CONFLICT (id) DO NOTHING
 """)
 
 # A worker that was taken for dead stays dead: no row is matched, and its jobs are no longer its own.
@@ -52,16 +53,19 @@ ORDER BY jobs.worker_id, jobs.id LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
 
 # Workers whose heartbeat is fresh.
 _LIVE = text("""
-SELECT workers.*, now() - heartbeat_at AS silence FROM workers
+SELECT id, name, version, slots, queues, priorities, tasks, started_at, heartbeat_at, draining,
+       now() - heartbeat_at AS silence
+FROM workers
 WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'
 ORDER BY started_at, id
 """)
 
-# What a worker runs that its warden may have to act on: cancelled, or claimed a while ago.
+# What a worker runs, and what its warden may have to know of it: cancelled, claimed a while ago.
 _WATCHED = text("""
-SELECT id, fence, slot, cancel_requested_at IS NOT NULL AS is_cancelled FROM jobs
+SELECT id, fence, slot, cancel_requested_at IS NOT NULL AS is_cancelled,
+       started_at < now() - interval '5 s' AS is_old
+FROM jobs
 WHERE state = 'RUNNING' AND worker_id = :worker_id
-  AND (cancel_requested_at IS NOT NULL OR started_at < now() - interval '5 s')
 """)
 
 # What workers run, the longest-running first, up to a bound.
@@ -74,8 +78,8 @@ ORDER BY started_at LIMIT 1000
 _KNOWS = text("""
 SELECT EXISTS (
     SELECT FROM workers
-    WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'
-      AND :task = ANY (tasks)
+    WHERE :task = ANY (tasks)
+      AND COALESCE(ended_at, heartbeat_at) >= now() - CAST(:within AS float8) * interval '1 s'
 )
 """)
 
@@ -131,6 +135,8 @@ class Watched:
     claim: Claim
     slot: int
     is_cancelled: bool
+    is_old: bool
+    """Claimed over 5 s ago."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +188,9 @@ def live_workers(connection: Connection, dead_after: float) -> list[WorkerRow]:
 
 
 def watched(connection: Connection, worker_id: UUID) -> list[Watched]:
-    """The worker's running jobs that are cancelled or were claimed over 5 s ago."""
+    """The worker's claims, by the database's account."""
     rows = connection.execute(_WATCHED, {"worker_id": worker_id})
-    return [Watched(Claim(row.id, row.fence), row.slot, row.is_cancelled) for row in rows]
+    return [Watched(Claim(row.id, row.fence), row.slot, row.is_cancelled, row.is_old) for row in rows]
 
 
 def running_jobs(connection: Connection, worker_ids: Sequence[UUID]) -> list[RunningJob]:
@@ -192,9 +198,9 @@ def running_jobs(connection: Connection, worker_ids: Sequence[UUID]) -> list[Run
     return [RunningJob(*row) for row in connection.execute(_RUNNING, {"ids": list(worker_ids)})]
 
 
-def knows_task(connection: Connection, task: str, dead_after: float) -> bool:
-    """True if some live worker has a task of this name."""
-    return bool(connection.execute(_KNOWS, {"task": task, "dead_after": dead_after}).scalar_one())
+def knows_task(connection: Connection, task: str, within: float) -> bool:
+    """True if a worker that has a task of this name lives, or did so ``within`` the last seconds."""
+    return bool(connection.execute(_KNOWS, {"task": task, "within": within}).scalar_one())
 
 
 def forget(connection: Connection, keep: float) -> None:

@@ -73,12 +73,12 @@ def encode_result(value: Any, limit: int) -> Outcome:
     """A task's result as JSON; a failure if it is none, or takes over ``limit`` bytes."""
     try:
         text = json.dumps(value, default=to_jsonable_python, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        if "\\u0000" in text:
+            text = json.dumps(json.loads(text.replace("\\u0000", "\\ufffd")), ensure_ascii=False)
         size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - the value may bring code of its own
         message = f"the result is not JSON: {_message(error)}"
         return Failed(JobError(type(value).__name__, message, Reason.BAD_RESULT))
-    if "\\u0000" in text:
-        text = json.dumps(json.loads(text.replace("\\u0000", "\\ufffd")), ensure_ascii=False)
     if size > limit:
         message = f"the result takes {size} bytes, {limit} are allowed"
         return Failed(JobError("ResultTooLarge", message, Reason.RESULT_TOO_LARGE))

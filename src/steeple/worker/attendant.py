@@ -1,11 +1,13 @@
 """The slot's second thread: while a task runs long it writes what ended before, gives back what waits behind, and
 passes the task's reports on."""
 
+import os
 import threading
 
 from steeple.telemetry import events
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board
+from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import GaveUp, Ledger
 
 _TICK_SECONDS = 0.2
@@ -16,10 +18,11 @@ _PATIENCE_SECONDS = 0.4
 class Attendant(threading.Thread):
     """Idle between the batches: ``attend`` and ``rest`` say when there is one."""
 
-    def __init__(self, board: Board, batch: Batch, ledger: Ledger) -> None:
+    def __init__(self, board: Board, batch: Batch, coroutines: Coroutines, ledger: Ledger) -> None:
         super().__init__(name="attendant", daemon=True)
         self._board = board
         self._batch = batch
+        self._coroutines = coroutines
         self._ledger = ledger
         self._has_work = threading.Event()
         self._pause = threading.Event()
@@ -38,13 +41,16 @@ class Attendant(threading.Thread):
                 self._tick()
             except GaveUp:
                 return
-            except Exception as error:  # noqa: BLE001 - this thread must go on; the next tick tries again
-                events.attendant_failed(error)
+            except BaseException as error:  # noqa: BLE001 - what it had in hand is only sure to be settled if we end
+                events.slot_failed(error)
+                os._exit(1)
 
     def _tick(self) -> None:
-        if self._batch.age > _PATIENCE_SECONDS or (self._board.is_draining and self._batch.age):
+        is_draining = self._board.is_draining
+        for claim in self._coroutines.take_back(0.0 if is_draining else _PATIENCE_SECONDS):
+            self._batch.give_back(claim)
+        if self._batch.age > _PATIENCE_SECONDS or (is_draining and self._batch.age):
             self._batch.release_waiting()
-            ended, released = self._batch.take()
-            if ended or released:
-                self._ledger.exchange(ended, released, 0)
+            if self._batch.has_ended:
+                self._ledger.exchange(0)
         self._ledger.report()

@@ -9,6 +9,8 @@ from time import monotonic
 from steeple.domain.job import Claim, ClaimedJob, Finish
 from steeple.domain.outcome import Verdict
 
+_LONGEST_WAIT_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -51,8 +53,13 @@ class Batch:
             self._since = monotonic()
 
     def start_next(self) -> ClaimedJob | None:
-        """The next job to run; None if none is left, be it that the attendant took the rest."""
+        """The next job to run; None if none is left, be it that the attendant took the rest.
+
+        A batch that is over a second old goes back: its attendant should have done that, and could not.
+        """
         with self._lock:
+            if monotonic() - self._since > _LONGEST_WAIT_SECONDS:
+                self._release_waiting()
             self._is_running = bool(self._waiting)
             return self._waiting.popleft() if self._waiting else None
 
@@ -75,8 +82,11 @@ class Batch:
     def release_waiting(self) -> None:
         """Give back all that has not started."""
         with self._lock:
-            self._released += [Claim(job.id, job.fence) for job in self._waiting]
-            self._waiting.clear()
+            self._release_waiting()
+
+    def _release_waiting(self) -> None:
+        self._released += [Claim(job.id, job.fence) for job in self._waiting]
+        self._waiting.clear()
 
     @property
     def has_ended(self) -> bool:

@@ -20,7 +20,7 @@ from steeple.domain.job import Claim
 
 _HEADER = struct.Struct("=16sq")
 _HEADER_BYTES = 64
-_SEAT_HEADER = struct.Struct("=qq")
+_PID_AT, _USED_AT, _AT_WORK_AT = 0, 8, 16
 _SEAT_HEADER_BYTES = 64
 _NUMBER = struct.Struct("=q")
 _RUNNING = struct.Struct("=16sqdd")
@@ -119,12 +119,22 @@ class Seat:
     @property
     def pid(self) -> int:
         """Of the process that sits here, dead or alive; 0 if the seat is free."""
-        return int(_SEAT_HEADER.unpack_from(self._memory, self._start)[0])
+        return self._read(_PID_AT)
 
     def take(self, pid: int) -> None:
         """Sit down. The kernel drops the lock when the process dies, and a child of its own does not inherit it."""
         self._locks.lock(self.number)
-        _SEAT_HEADER.pack_into(self._memory, self._start, pid, 0)
+        self._write(_USED_AT, 1)
+        self._write(_PID_AT, pid)
+
+    @property
+    def is_at_work(self) -> bool:
+        """The slot may hold claims that stand at none of its places: waiting, or ended and not yet written."""
+        return bool(self._read(_AT_WORK_AT))
+
+    @is_at_work.setter
+    def is_at_work(self, value: bool) -> None:
+        self._write(_AT_WORK_AT, value)
 
     def is_deserted(self) -> bool:
         """True if whoever took the seat is dead. Only another process may ask."""
@@ -144,22 +154,27 @@ class Seat:
             self._start + _SEAT_HEADER_BYTES + len(self.places) * _PLACE_BYTES,
         )
         self._memory[begin:end] = bytes(end - begin)
-        _SEAT_HEADER.pack_into(self._memory, self._start, 0, 0)
+        self._write(_AT_WORK_AT, 0)
+        self._write(_PID_AT, 0)
 
     def begin(self, place: int, running: Running) -> None:
         """The slot starts a task. How many places were ever used is noted: only those need to be looked at."""
-        pid, used = _SEAT_HEADER.unpack_from(self._memory, self._start)
         self.places[place].begin(running)
-        if place >= used:
-            _SEAT_HEADER.pack_into(self._memory, self._start, pid, place + 1)
+        if place >= self._read(_USED_AT):
+            self._write(_USED_AT, place + 1)
 
     def running(self) -> "list[tuple[Place, Running]]":
         """What the slot runs, as another process sees it."""
-        pid, used = _SEAT_HEADER.unpack_from(self._memory, self._start)
-        if not pid:
+        if not self.pid:
             return []
-        found = ((place, place.running(self.is_deserted)) for place in self.places[:used])
+        found = ((place, place.running(self.is_deserted)) for place in self.places[: self._read(_USED_AT)])
         return [(place, running) for place, running in found if running is not None]
+
+    def _read(self, at: int) -> int:
+        return int(_NUMBER.unpack_from(self._memory, self._start + at)[0])
+
+    def _write(self, at: int, value: int) -> None:
+        _NUMBER.pack_into(self._memory, self._start + at, value)
 
 
 class Place:

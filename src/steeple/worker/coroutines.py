@@ -5,7 +5,10 @@ So a sync task in the main thread does not hold them up, nor they it, beyond sha
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from steeple.domain.job import Claim, ClaimedJob
@@ -40,9 +43,13 @@ class Coroutines:
         self._reporter = reporter
         self._limit = limit
         self._on_end = on_end
+        self._lock = threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
         self._free = [number for number in reversed(range(len(seat.places))) if number != SYNC]
         self._running: dict[Claim, _Coroutine] = {}
         self._has_ended = threading.Event()
+        self.is_stuck = False
+        """One of them blocks the loop: no more should be started."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -52,19 +59,36 @@ class Coroutines:
 
     @property
     def claims(self) -> set[Claim]:
-        """Those that run. A list first: it is copied in one go, whatever the loop's thread does."""
-        return set(list(self._running))  # noqa: C414
+        """Those that run or are about to."""
+        with self._lock:
+            return {*self._running, *(each.claim for each in self._waiting)}
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._running)
+        return bool(self._running or self._waiting)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """One of them ran in a slot that died: nothing else should run beside it."""
+        with self._lock:
+            return any(each.attempt.job.crashes for each in self._running.values())
 
     def start(self, job: ClaimedJob, task: Task[Any, Any]) -> None:
-        """Start one, for which there must be room."""
-        number = self._free.pop()
-        coroutine = _Coroutine(Attempt.begin(job, task, self._seat, number))
-        self._running[coroutine.attempt.claim] = coroutine
-        self._begun_loop().call_soon_threadsafe(self._spawn, coroutine, number)
+        """Have the loop start one, for which there must be room."""
+        with self._lock:
+            self._waiting.append(_Waiting(job, task, self._free.pop(), monotonic()))
+        self._begun_loop().call_soon_threadsafe(self._begin_next)
+
+    def take_back(self, patience: float) -> list[Claim]:
+        """Those that the loop has not begun for so many seconds, as when one of them blocks it. They never begin."""
+        oldest = monotonic() - patience
+        with self._lock:
+            taken = []
+            while self._waiting and self._waiting[0].since < oldest:
+                taken.append(self._waiting.popleft())
+            self._free += [each.number for each in taken]
+            self.is_stuck = self.is_stuck or bool(taken)
+        return [each.claim for each in taken]
 
     def wait(self, seconds: float) -> None:
         """Until one has ended since the last call, or so long."""
@@ -73,7 +97,7 @@ class Coroutines:
 
     def look(self) -> None:
         """Some may have been asked to stop. Called from the signal handler: it only asks the loop to look."""
-        if self._loop is not None and self._running:
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop_those_asked)
 
     def _begun_loop(self) -> asyncio.AbstractEventLoop:
@@ -82,15 +106,24 @@ class Coroutines:
             threading.Thread(target=_serve, args=[self._loop], name="coroutines", daemon=True).start()
         return self._loop
 
-    def _spawn(self, coroutine: "_Coroutine", number: int) -> None:
-        coroutine.task = asyncio.get_running_loop().create_task(self._run(coroutine, number))
+    def _begin_next(self) -> None:
+        self.is_stuck = False
+        with self._lock:
+            if not self._waiting:
+                return
+            waiting = self._waiting.popleft()
+            coroutine = _Coroutine(Attempt.begin(waiting.job, waiting.task, self._seat, waiting.number))
+            self._running[waiting.claim] = coroutine
+        coroutine.task = asyncio.get_running_loop().create_task(self._run(coroutine, waiting.number))
 
     async def _run(self, coroutine: "_Coroutine", number: int) -> None:
+        attempt = coroutine.attempt
         outcome = await self._outcome(coroutine)
-        coroutine.attempt.place.end()
-        self._on_end(coroutine.attempt, outcome)
-        del self._running[coroutine.attempt.claim]
-        self._free.append(number)
+        attempt.place.end()
+        self._on_end(attempt, outcome)
+        with self._lock:
+            del self._running[attempt.claim]
+            self._free.append(number)
         self._has_ended.set()
 
     async def _outcome(self, coroutine: "_Coroutine") -> Outcome | None:
@@ -102,8 +135,24 @@ class Coroutines:
         return encode_result(value, self._limit)
 
     def _stop_those_asked(self) -> None:
-        for coroutine in list(self._running.values()):
+        with self._lock:
+            running = list(self._running.values())
+        for coroutine in running:
             coroutine.stop_if_asked()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A job on its way into the loop; ``number`` is its place on the board."""
+
+    job: ClaimedJob
+    task: Task[Any, Any]
+    number: int
+    since: float
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.job.id, self.job.fence)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -25,6 +25,9 @@ from steeple.worker.strangers import Strangers
 _LOOK_AGAIN_SECONDS = 0.1
 """How often a slot with coroutines under way looks for more to do."""
 
+_HOLD_SECONDS = 5.0
+"""How long a slot claims nothing, to be free for a job that must run alone."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -64,6 +67,7 @@ class Drain:
         self._crew = crew
         self._tasks = tasks
         self._pace = pace
+        self._hold_until = 0.0
         self._has_coroutines = any(task.is_async for task in tasks.values())
 
     def run(self) -> Lane | None:
@@ -87,7 +91,7 @@ class Drain:
             if is_busy and not limit and not self._batch.has_ended:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
                 continue
-            exchanged = self._ledger.exchange(*self._batch.take(), limit)
+            exchanged = self._ledger.exchange(limit)
             if exchanged.jobs:
                 size = self._work_through(exchanged.jobs, size)
             elif is_busy:
@@ -107,7 +111,12 @@ class Drain:
 
     def _room(self, size: int) -> int:
         """How many jobs to claim: no more than can be started, should they all be coroutines."""
-        return min(size, self._crew.coroutines.room) if self._has_coroutines else size
+        coroutines = self._crew.coroutines
+        if not self._has_coroutines:
+            return size
+        if coroutines.is_stuck or coroutines.is_exclusive or (coroutines.is_busy and monotonic() < self._hold_until):
+            return 0
+        return min(size, coroutines.room)
 
     def _work_through(self, jobs: Sequence[ClaimedJob], size: int) -> int:
         """Run the claimed jobs, or set them going; the size of the next claim."""
@@ -122,6 +131,10 @@ class Drain:
         task = self._tasks.get(job.task)
         if task is None:
             self._judge_stranger(job)
+        elif job.crashes and self._crew.coroutines.is_busy:
+            # It may take its neighbours down with it. It runs when they have ended, here or elsewhere.
+            self._batch.give_back(Claim(job.id, job.fence))
+            self._hold_until = monotonic() + _HOLD_SECONDS
         elif task.is_async:
             self._crew.coroutines.start(job, task)
         else:

@@ -18,7 +18,7 @@ from steeple.store.engine import Connection, DatabaseError, Engine, is_data_erro
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.reports import store_lines, store_progress
 from steeple.telemetry import events
-from steeple.worker.batch import Ended
+from steeple.worker.batch import Batch, Ended
 from steeple.worker.reporter import Pending, SlotReporter
 
 _FIRST_PAUSE = 0.1
@@ -30,7 +30,7 @@ class GaveUp(Exception):
 
 
 class Ledger:
-    """``known`` names the claims that the slot knows of beside those that it hands in when it claims.
+    """``known`` names the claims that the slot knows of beside those that it has just taken from the batch.
 
     ``must_give_up`` tells when to stop trying.
     """
@@ -38,6 +38,7 @@ class Ledger:
     def __init__(
         self,
         engine: Engine,
+        batch: Batch,
         claimant: Callable[[], Claimant],
         reporter: SlotReporter,
         known: Callable[[], set[Claim]],
@@ -46,6 +47,7 @@ class Ledger:
         self._engine = engine
         # A statement alone is a transaction of its own: one round trip.
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._batch = batch
         self._claimant = claimant
         self._reporter = reporter
         self._known = known
@@ -54,10 +56,11 @@ class Ledger:
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
 
-    def exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
-        """Write what ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``."""
+    def exchange(self, limit: int) -> Exchanged:
+        """Write what has ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``."""
         with self._lock:
-            left, is_refused = list(ended), False
+            left, released = self._batch.take()
+            is_refused = False
             for _ in self._tries():
                 try:
                     if self._is_in_doubt:
@@ -83,6 +86,7 @@ class Ledger:
                 self._reporter.settle(pending)
             except DatabaseError as error:
                 events.database_failed(error)
+                self._is_in_doubt = True
 
     def _exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
         if released or self._reporter.has_reports:

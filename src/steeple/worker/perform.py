@@ -15,11 +15,13 @@ class Performer:
         self._limit = limit
 
     def perform(self, attempt: Attempt) -> Outcome | None:
-        """How the attempt ended; None if the worker's shutdown cut it short, and it does not count."""
-        try:
-            return self._call(attempt)
-        finally:
-            attempt.place.end()
+        """How the attempt ended; None if the worker's shutdown cut it short, and it does not count.
+
+        An exception of our own leaves the attempt at its place: the slot ends, and the job counts a crash.
+        """
+        outcome = self._call(attempt)
+        attempt.place.end()
+        return outcome
 
     def _call(self, attempt: Attempt) -> Outcome | None:
         try:

@@ -11,7 +11,7 @@ from steeple.domain.outcome import Failed, Outcome, Stopped, decide
 from steeple.domain.retry import Retry
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
-from steeple.store.engine import Connection, Engine, in_transaction
+from steeple.store.engine import Connection, Engine, briefly
 from steeple.store.exchange import exchange, nobody, read_claimed
 from steeple.worker.attempt import timed_out
 from steeple.worker.batch import Ended
@@ -37,7 +37,7 @@ class Death:
 
 def settle(engine: Engine, death: Death, policies: Policies) -> None:
     """Account for every claim that the slot held. May be done again, should the reply be lost: all of it is fenced."""
-    in_transaction(engine, lambda connection: _settle(connection, death, policies))
+    briefly(engine, lambda connection: _settle(connection, death, policies))
 
 
 def _settle(connection: Connection, death: Death, policies: Policies) -> None:

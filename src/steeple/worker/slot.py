@@ -29,6 +29,8 @@ from steeple.worker.reporter import SlotReporter
 from steeple.worker.strangers import Strangers
 
 _POLL_SECONDS = 0.05
+_ALONE_SECONDS = 30.0
+"""How long a slot goes on by itself before it tries a broker again that failed it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Slot:
         self._crew = crew
         self._seat = _sit_down(crew.board, index)
         self._publisher = publisher
+        self._alone_until = 0.0
         self._engine = engine = create_engine(settings, size=2)
         reporter = SlotReporter()
         batch = Batch()
@@ -61,12 +64,13 @@ class Slot:
         self._strangers = Strangers(engine, crew.tasks, settings.unknown_task_grace, settings.worker_dead_after)
         ledger = Ledger(
             engine,
+            batch,
             self._claimant,
             reporter,
             lambda: coroutines.claims | batch.unwritten,  # in this order: a claim goes from the first to the second
             Patience(crew.board, settings.shutdown_grace),
         )
-        attendant = Attendant(crew.board, batch, ledger)
+        attendant = Attendant(crew.board, batch, coroutines, ledger)
         attendant.start()
         performer = Performer(interrupts, reporter, limit)
         self._drain = Drain(
@@ -82,13 +86,15 @@ class Slot:
 
     def work(self) -> None:
         """Drain; again if what is left can be handed on to nobody."""
+        self._seat.is_at_work = True
         try:
             while (left := self._drain.run()) is not None:
                 if self._hand_on(left):
-                    return
+                    break
         except BaseException as error:  # noqa: BLE001 - what the slot holds is only sure to be settled if it ends
             events.slot_failed(error)
             os._exit(1)
+        self._seat.is_at_work = False
 
     def drop(self, what: str) -> None:
         """Count a message that is no wake-up of ours."""
@@ -97,11 +103,14 @@ class Slot:
 
     def _hand_on(self, lane: Lane) -> bool:
         """Wake the lane, so that the next free slot goes on; False if the broker is away."""
+        if time.monotonic() < self._alone_until:
+            return False
         target = self._crew.binding.lane_for(lane)
         try:
             self._publisher.publish({target: Wakes(1, self._crew.slots + 1)})
         except Exception as error:  # noqa: BLE001 - whatever it is, this slot can go on by itself
             events.wake_failed(error)
+            self._alone_until = time.monotonic() + _ALONE_SECONDS
             return False
         return True
 

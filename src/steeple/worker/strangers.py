@@ -5,8 +5,9 @@ from time import monotonic
 
 from steeple.domain.job import ClaimedJob, JobError, Reason
 from steeple.domain.outcome import Failed
-from steeple.store.engine import Engine, in_transaction
+from steeple.store.engine import DatabaseError, Engine, in_transaction
 from steeple.store.workers import knows_task
+from steeple.telemetry import events
 
 _LOOK_AGAIN_SECONDS = 5.0
 
@@ -37,4 +38,10 @@ class Strangers:
         return Failed(JobError("UnknownTask", message, Reason.UNKNOWN_TASK))
 
     def _is_known_elsewhere(self, task: str) -> bool:
-        return in_transaction(self._engine, lambda connection: knows_task(connection, task, self._dead_after))
+        """Also if a worker that knew it ended a moment ago, as in a deploy. Unsure while the database is away."""
+        within = max(self._grace, self._dead_after)
+        try:
+            return in_transaction(self._engine, lambda connection: knows_task(connection, task, within))
+        except DatabaseError as error:
+            events.database_failed(error)
+            return True

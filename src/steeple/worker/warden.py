@@ -10,13 +10,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 
 from steeple.domain.job import Claim
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, transitions, workers
-from steeple.store.engine import DatabaseError, Engine, in_transaction
+from steeple.store.engine import DatabaseError, Engine, briefly, in_transaction, is_away
 from steeple.store.workers import NewWorker, Watched
 from steeple.submission import new_id
 from steeple.telemetry import events
@@ -28,8 +29,6 @@ _TICK_SECONDS = 0.1
 _WATCH_SECONDS = 0.5
 """How often running jobs are looked up for cancellations; nothing is looked up while nothing runs."""
 _RETRY_SECONDS = 1.0
-_CERTAIN_SECONDS = 6.0
-"""A job that has run this long is among those that the database names, which are those claimed over 5 s ago."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,15 @@ class Warden(threading.Thread):
         self._policies = policies
         self._asked: dict[Claim, _Asked] = {}
         self._killed: set[int] = set()
+        self._buried: set[int] = set()
+        self._database_at = 0.0
         self._drain_since: float | None = None
         self._is_drain_told = False
         self._forgotten: set[Claim] = set()
         self._counts: Counter[CounterName] = Counter()
         self._counts_lock = threading.Lock()
         self._is_closing = threading.Event()
-        self._beat_at = monotonic() + settings.heartbeat_interval
+        self._beat_at = self._audit_at = monotonic() + settings.heartbeat_interval
         self._watch_at = 0.0
 
     def register(self) -> None:
@@ -85,30 +86,40 @@ class Warden(threading.Thread):
         """After the slots have ended: settle what they left, and end the worker's row."""
         self._is_closing.set()
         self.join()
-        self._attempt(self._settle_the_dead)
+        self._settle_the_dead()
+        self._attempt(self._write_counts)
         self._attempt(lambda: in_transaction(self._engine, lambda connection: workers.end(connection, self._worker.id)))
 
     def run(self) -> None:
         while not self._is_closing.wait(_TICK_SECONDS):
-            self._attempt(self._tick)
+            self._tick()
 
     def _attempt(self, step: Callable[[], object]) -> None:
+        """Do it; if the database is away, it and all that need it come again in a second."""
+        if monotonic() < self._database_at:
+            return
         try:
             step()
         except DatabaseError as error:
             events.database_failed(error)
-            self._is_closing.wait(_RETRY_SECONDS)
+            if is_away(error):
+                self._database_at = monotonic() + _RETRY_SECONDS
         except Exception as error:  # noqa: BLE001 - nobody else looks after the slots
             events.warden_failed(error)
 
     def _tick(self) -> None:
+        """One thing after the other, the heartbeat first. What fails, or would wait too long, holds up no other."""
         now = monotonic()
         self._look_at_the_slots(now)
-        self._settle_the_dead()
         if now >= self._beat_at or (self._board.is_draining and not self._is_drain_told):
-            self._beat(now)
+            self._attempt(lambda: self._beat(now))
+        self._settle_the_dead()
         if now >= self._watch_at and any(seat.running() for seat in self._board.seats):
-            self._watch(now)
+            self._attempt(lambda: self._watch(now))
+        if now >= self._audit_at:
+            self._audit_at = now + self._settings.heartbeat_interval
+            self._attempt(self._audit)
+            self._attempt(self._write_counts)
 
     def _beat(self, now: float) -> None:
         draining = self._board.is_draining
@@ -119,9 +130,8 @@ class Warden(threading.Thread):
         if draining and not self._is_drain_told:
             events.worker_draining(self._worker.name)
         self._is_drain_told = draining
-        self._write_counts()
         if is_alive:
-            self._audit(now)
+            self._board.worker_id = self._worker.id  # also if the reply to its registration was lost
         else:
             self._begin_anew(now)
 
@@ -129,7 +139,7 @@ class Warden(threading.Thread):
         with self._counts_lock:
             counts, self._counts = self._counts, Counter()
         if counts:
-            in_transaction(self._engine, lambda connection: counters.add(connection, counts))
+            briefly(self._engine, lambda connection: counters.add(connection, counts))
 
     def _begin_anew(self, now: float) -> None:
         """We were taken for dead, and our jobs were taken away: stop them, and be another worker."""
@@ -140,20 +150,23 @@ class Warden(threading.Thread):
         self._worker = replace(self._worker, id=new_id())
         self.register()
 
-    def _audit(self, now: float) -> None:
+    def _audit(self) -> None:
         """Compare what the slots run with what the database holds for us: a crash of its server can lose either side.
 
-        A task whose claim is gone is stopped. A claim that no slot runs, at two audits in a row, goes back.
+        A task whose claim is gone is stopped. An old claim of a slot that is not at work, at two audits in a row, goes
+        back.
         """
-        held = {each.claim for each in self._read_watched()}
-        forgotten = set(held)
+        asked_at = monotonic()
+        watched = self._read_watched()
+        held = {each.claim for each in watched}
+        forgotten = {each.claim for each in watched if each.is_old and not self._board.seats[each.slot].is_at_work}
         for seat in self._board.seats:
             for place, running in seat.running():
                 forgotten.discard(running.claim)
-                if running.claim not in held and now - running.began > _CERTAIN_SECONDS:
-                    self._ask(seat, place, running, Stop.SHUTDOWN, now)
+                if running.claim not in held and running.began < asked_at:
+                    self._ask(seat, place, running, Stop.SHUTDOWN, asked_at)
         if lost := forgotten & self._forgotten:
-            in_transaction(self._engine, lambda connection: transitions.release(connection, list(lost)))
+            briefly(self._engine, lambda connection: transitions.release(connection, list(lost)))
             events.claims_forgotten(lost)
         self._forgotten = forgotten
 
@@ -173,14 +186,16 @@ class Warden(threading.Thread):
         is_grace_over = self._drain_since is not None and now - self._drain_since >= self._settings.shutdown_grace
         present: dict[Claim, _Asked] = {}
         for seat in self._board.seats:
+            is_alive = not seat.is_deserted()
             for place, running in seat.running():
-                if now >= running.deadline:
+                if is_alive and now >= running.deadline:
                     self._ask(seat, place, running, Stop.TIMEOUT, now)
-                elif is_grace_over:
+                elif is_alive and is_grace_over:
                     self._ask(seat, place, running, Stop.SHUTDOWN, now)
                 if (asked := self._asked.get(running.claim)) is not None:
                     present[running.claim] = asked
-                    self._kill_if_deaf(seat, running, asked, now)
+                    if is_alive:
+                        self._kill_if_deaf(seat, running, asked, now)
         self._asked = present
 
     def _ask(self, seat: Seat, place: Place, running: Running, stop: Stop, now: float) -> None:
@@ -202,17 +217,26 @@ class Warden(threading.Thread):
     def _settle_the_dead(self) -> None:
         for seat in self._board.seats:
             if seat.is_deserted():
-                self._settle(seat)
+                self._bury(seat)
+                self._attempt(partial(self._settle, seat))
+
+    def _bury(self, seat: Seat) -> None:
+        """Once: by the time that its jobs are settled, its number may be another process's."""
+        if seat.number in self._buried:
+            return
+        self._buried.add(seat.number)
+        _kill_group(seat.pid)
+        running = [each.claim for _, each in seat.running()]
+        if seat.number not in self._killed and not self._board.is_draining:
+            events.slot_died(seat.number, seat.pid, running)
 
     def _settle(self, seat: Seat) -> None:
         running = [each for _, each in seat.running()]
         stops = {each.claim: self._asked[each.claim].stop for each in running if each.claim in self._asked}
-        if not stops and not self._board.is_draining:
-            events.slot_died(seat.number, seat.pid, [each.claim for each in running])
-        _kill_group(seat.pid)
         death = Death(self._worker.id, seat.number, running, stops, was_killed=seat.number in self._killed)
         settle(self._engine, death, self._policies)
         self._killed.discard(seat.number)
+        self._buried.discard(seat.number)
         seat.clear()
 
 
