@@ -85,7 +85,7 @@ def _http(program: _Program, pattern: str) -> Iterator[httpx2.Client]:
 
 
 def _api(program: _Program) -> Any:
-    return _http(program, r"dashboard and API at (http://[^;]+)")
+    return _http(program, r"try the API at (http://[^;]+)/docs")
 
 
 def _run(api: httpx2.Client, task: str, args: dict[str, Any]) -> dict[str, Any]:

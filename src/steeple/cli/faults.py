@@ -135,5 +135,5 @@ def database_words(error: Exception) -> str:
 
 def redacted(text: str) -> str:
     """``text`` without the passwords of the URLs and connection strings in it."""
-    text = re.sub(r"(\w+://)\S*@", r"\1***@", text)
+    text = re.sub(r"(\w+://)\S*:\S*@", r"\1***@", text)
     return re.sub(r"(?i)(password|passwd|pwd)=('[^']*'|[^\s&;]+)", r"\1=***", text)

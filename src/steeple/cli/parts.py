@@ -65,7 +65,7 @@ def up(
 
 
 def api(target: OptionalApp = None, host: Host = None, port: Port = None) -> None:
-    """Run the HTTP API and the dashboard. Without an app it knows the tasks that workers have registered."""
+    """Run the HTTP API. Without an app it knows the tasks that workers have registered."""
     settings = load_settings(host=host, port=port)
     app = None if target is None else load_app(target)
     from steeple.api.serve import serve
@@ -75,7 +75,7 @@ def api(target: OptionalApp = None, host: Host = None, port: Port = None) -> Non
 
 
 def scheduler(target: OptionalApp = None) -> None:
-    """Run a scheduler: wakes lanes, fires schedules, rescues jobs of dead workers, prunes."""
+    """Run a scheduler: wakes lanes with due jobs, rescues jobs of dead workers, prunes."""
     settings = load_settings()
     app = None if target is None else load_app(target)
     from steeple.scheduler.loop import run

@@ -145,9 +145,9 @@ def trouble_over(with_what: str) -> None:
     _log.info("trouble_over", with_what=with_what)
 
 
-def worker_buried(name: str, silence: float) -> None:
+def worker_buried(name: str, dead_after: float) -> None:
     """No heartbeat for too long: its jobs are rescued, and it may claim no more."""
-    _log.error("worker_buried", worker=name, silent_for=silence)
+    _log.error("worker_buried", worker=name, dead_after=dead_after)
 
 
 def jobs_rescued(jobs: int, message: str) -> None:
