@@ -148,6 +148,17 @@ def test_endless_headers_are_a_431_problem(api: Api, request_text: bytes) -> Non
     assert json.loads(body)["type"] == "/problems/headers-too-large"
 
 
+def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(api: Api) -> None:
+    length = api.services.settings.max_body_bytes + 1
+    head, body = exchange(
+        api,
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % length,
+    )
+    assert head.startswith("HTTP/1.1 413 ")
+    assert json.loads(body)["type"] == "/problems/too-large"
+
+
 @pytest.fixture
 def lonely(tmp_path: Path) -> Iterator[tuple[Api, EmbeddedPostgres]]:
     """An API with a database server of its own, to be stopped."""

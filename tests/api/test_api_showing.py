@@ -23,6 +23,12 @@ def test_ids_are_read_in_either_case(api: Api) -> None:
     assert api.http.get(f"/v1/jobs/{job['id'].upper()}").json() == job
 
 
+def test_other_spellings_of_an_id_name_no_job(api: Api) -> None:
+    job_id = api.submit().json()["id"]
+    for spelling in (job_id.replace("-", ""), f"{{{job_id}}}", f"urn:uuid:{job_id}", f"{job_id} "):
+        assert kind(api.http.get(f"/v1/jobs/{spelling}")) == (404, "job-not-found")
+
+
 def test_a_running_job_shows_worker_progress_and_times(api: Api, playground: Playground) -> None:
     job = playground.running(playground.worker("w-7"), now=None)
     with playground.engine.begin() as connection:

@@ -154,7 +154,7 @@ def test_a_rival_that_goes_between_insert_and_look_is_no_rival(playground: Playg
 
 
 def test_many_writers_of_the_same_keys_never_deadlock(playground: Playground) -> None:
-    keys = [str(number) for number in range(40)]
+    keys = [str(number) for number in range(3000)]
     begin = threading.Barrier(4)
 
     def write(turn: int) -> list[Answer]:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from steeple.api.bodies import Disconnected
 from steeple.store.database import Database
 from steeple.store.reads import ended
 from steeple.telemetry import events
@@ -33,10 +32,7 @@ class Watcher:
         self._is_released = False
 
     async def wait(self, job_id: UUID, seconds: float, request: Request) -> None:
-        """Returns when the job has ended, or after ``seconds``, or when waits are released.
-
-        Raises ``Disconnected`` when the client has gone.
-        """
+        """Returns when the job has ended, after ``seconds``, when the client has gone, or when waits are released."""
         if self._is_released or seconds <= 0:
             return
         end = asyncio.get_running_loop().create_future()
@@ -44,8 +40,6 @@ class Watcher:
         self._add(job_id, end)
         try:
             await asyncio.wait((end, gone), timeout=min(seconds, LONGEST_WAIT), return_when=asyncio.FIRST_COMPLETED)
-            if gone.done() and not end.done():
-                raise Disconnected
         finally:
             gone.cancel()
             self._remove(job_id, end)

@@ -1,7 +1,7 @@
 """Writes new jobs, many in one INSERT, and tells each submitter what became of its own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -80,11 +80,11 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
     for _ in range(_TRIES):
         rows = connection.execute(_INSERT, {"jobs": rows_of(missing), "now": now}).all()
         answers |= {row.id: Accepted(row.id, row.run_at, row.created_at) for row in rows}
+        if len(answers) < len(jobs):
+            answers |= _explain(connection, [job for job in missing if job.id not in answers])
         missing = [job for job in missing if job.id not in answers]
         if not missing:
             return [answers[job.id] for job in jobs]
-        answers |= _explain(connection, missing)
-        missing = [job for job in missing if job.id not in answers]
     raise RuntimeError(f"rivals of {len(missing)} new jobs come and go faster than they can be looked at")
 
 
@@ -113,22 +113,32 @@ def _explain(connection: Connection, missing: Sequence[NewJob]) -> dict[UUID, An
             "unique_keys": [job.unique_key for job in missing if job.unique_key is not None],
         },
     ).all()
-    found = ((job.id, _answer(job, rivals)) for job in missing)
+    known = _Rivals(
+        by_id={rival.id: rival for rival in rivals},
+        by_idempotency={(rival.idempotency_owner, rival.idempotency_key): rival for rival in rivals},
+        by_unique_key={rival.unique_key: rival for rival in rivals if rival.is_active},
+    )
+    found = ((job.id, _answer(job, known)) for job in missing)
     return {job_id: answer for job_id, answer in found if answer is not None}
 
 
-def _answer(job: NewJob, rivals: Sequence[Row[Any]]) -> Answer | None:
+@dataclass(frozen=True)
+class _Rivals:
+    by_id: Mapping[UUID, Row[Any]]
+    by_idempotency: Mapping[tuple[str, str], Row[Any]]
+    by_unique_key: Mapping[str, Row[Any]]
+
+
+def _answer(job: NewJob, rivals: _Rivals) -> Answer | None:
     if job.idempotency is not None:
-        for rival in rivals:
-            if (rival.idempotency_owner, rival.idempotency_key) == (job.idempotency.owner, job.idempotency.key):
-                return _answer_to_repeat(job, rival)
-    for rival in rivals:
-        if rival.id == job.id:
-            return Accepted(rival.id, rival.run_at, rival.created_at)
-    for rival in rivals:
-        if job.unique_key is not None and rival.is_active and rival.unique_key == job.unique_key:
-            return UniqueKeyHeld(job.unique_key, str(rival.id))
-    return None
+        earlier = rivals.by_idempotency.get((job.idempotency.owner, job.idempotency.key))
+        if earlier is not None:
+            return _answer_to_repeat(job, earlier)
+    itself = rivals.by_id.get(job.id)
+    if itself is not None:
+        return Accepted(itself.id, itself.run_at, itself.created_at)
+    holder = None if job.unique_key is None else rivals.by_unique_key.get(job.unique_key)
+    return holder and UniqueKeyHeld(holder.unique_key, str(holder.id))
 
 
 def _answer_to_repeat(job: NewJob, rival: Row[Any]) -> Answer:
