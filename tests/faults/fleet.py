@@ -129,18 +129,37 @@ class Fleet:
         """The end of what each part said."""
         return "\n".join(f"--- {log.name}\n{_end(log.read_text())}" for log in sorted(self._folder.glob("*.log")))
 
-    def url(self, number: int = 0) -> str:
-        return self._url(self.apis[number])
+    def urls(self) -> list[str]:
+        """Of every api that runs."""
+        return [self._url(api) for api in self.apis if api.is_running]
 
-    def start_api(self) -> Part:
+    @contextmanager
+    def guest(self, kind: str, **environment: str) -> Iterator[Part]:
+        """One more part for the length of the block, which takes part in all that is done to the fleet."""
+        parts, begin = {
+            "api": (self.apis, self.start_api),
+            "scheduler": (self.schedulers, self.start_scheduler),
+            "worker": (self.workers, self.start_worker),
+        }[kind]
+        guest = begin(**environment)
+        parts.append(guest)
+        assert wait_until(lambda: self.is_ready(guest), PATIENCE), self.said
+        try:
+            yield guest
+        finally:
+            guest.kill()
+            if guest in parts:
+                parts.remove(guest)
+
+    def start_api(self, **environment: str) -> Part:
         """An api that knows its tasks by what workers registered, as an operator's does."""
-        return self._part("api", port=str(free_port()))
+        return self._part("api", port=str(free_port()), **environment)
 
     def start_scheduler(self, **environment: str) -> Part:
         return self._part("scheduler", **environment)
 
-    def start_worker(self, *options: str, **environment: str) -> Part:
-        return self._part("worker", APP, *(options or ("--slots", str(self.shape.slots))), **environment)
+    def start_worker(self, **environment: str) -> Part:
+        return self._part("worker", APP, "--slots", str(self.shape.slots), **environment)
 
     def worker_id(self, worker: Part) -> object:
         """As it is in the database; None if it has no live row."""

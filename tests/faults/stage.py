@@ -42,7 +42,7 @@ class Stage:
     @contextmanager
     def load(self, clients: int = 3) -> Iterator[Crowd]:
         """Clients at work for the length of the block; at its end they stop, all is healed, drained and checked."""
-        crowd = Crowd(self._urls, self.journal, self.effects, clients=clients)
+        crowd = Crowd(self.fleet.urls, self.journal, self.effects, clients=clients)
         crowd.start()
         try:
             self.progress(crowd, _UNDER_WAY)
@@ -99,7 +99,7 @@ class Stage:
         """By a client that is told at once."""
         body = {"task": task, "args": {"effects": str(self.effects)} | (args or {})} | options
         with self.journal.asking(Call.SUBMIT) as asked:
-            reply = httpx2.post(f"{self.fleet.url()}/v1/jobs", json=body, trust_env=False, timeout=10.0)
+            reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=10.0)
             assert reply.status_code == 202, reply.text
             job_id = UUID(reply.json()["id"])
             asked.replied(reply.status_code, job_id)
@@ -107,11 +107,10 @@ class Stage:
 
     def submit_anyhow(self, task: str, **options: object) -> int:
         """By a client that gives up at once; the status of the answer, 500 for none."""
-        note = options.pop("note", None)
-        body = {"task": task, "args": {"effects": str(self.effects)}, "tags": []} | options
+        body = {"task": task, "args": {"effects": str(self.effects)}} | options
         with self.journal.asking(Call.SUBMIT) as asked:
             try:
-                reply = httpx2.post(f"{self.fleet.url()}/v1/jobs", json=body, trust_env=False, timeout=15.0)
+                reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=15.0)
             except httpx2.TransportError:
                 return 500
             asked.replied(reply.status_code, *([reply.json()["id"]] if reply.is_success else []))
@@ -120,7 +119,7 @@ class Stage:
     def submit_batch(self, task: str, count: int) -> list[UUID]:
         job = {"task": task, "args": {"effects": str(self.effects)}}
         with self.journal.asking(Call.SUBMIT) as asked:
-            url = f"{self.fleet.url()}/v1/jobs/batch"
+            url = f"{self._url}/v1/jobs/batch"
             reply = httpx2.post(url, json={"jobs": [job] * count}, trust_env=False, timeout=15.0)
             assert reply.status_code == 202, reply.text
             ids = [UUID(each["id"]) for each in reply.json()["jobs"]]
@@ -184,10 +183,11 @@ class Stage:
 
     def _ask(self, call: Call, job_id: UUID) -> int:
         with self.journal.asking(call, job_id) as asked:
-            url = f"{self.fleet.url()}/v1/jobs/{job_id}/{call}"
+            url = f"{self._url}/v1/jobs/{job_id}/{call}"
             reply = httpx2.post(url, trust_env=False, timeout=10.0)
             asked.replied(reply.status_code, job_id)
         return reply.status_code
 
-    def _urls(self) -> list[str]:
-        return [self.fleet.url(number) for number, api in enumerate(self.fleet.apis) if api.is_running]
+    @property
+    def _url(self) -> str:
+        return self.fleet.urls()[0]
