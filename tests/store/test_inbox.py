@@ -1,8 +1,8 @@
 """Writing new jobs: what is stored, and what a submitter is told whose job was left out."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -31,6 +31,14 @@ def insert(playground: Playground, *jobs: NewJob) -> list[Answer]:
 
 def count(playground: Playground) -> int:
     return int(playground.value("SELECT count(*) FROM jobs"))
+
+
+def waiting_for_locks(playground: Playground) -> int:
+    return int(
+        playground.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    )
 
 
 def test_every_field_is_stored_as_it_is(playground: Playground) -> None:
@@ -145,7 +153,7 @@ def test_a_rival_that_goes_between_insert_and_look_is_no_rival(playground: Playg
     insert_jobs(rival, [job(unique_key="u")], now=NOW)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(insert, playground, job(unique_key="u"))
-        while not playground.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        while not waiting_for_locks(playground):
             assert not answer.done()
         rival.rollback()
         rival.close()
@@ -153,18 +161,29 @@ def test_a_rival_that_goes_between_insert_and_look_is_no_rival(playground: Playg
     assert isinstance(found, Accepted)
 
 
-def test_many_writers_of_the_same_keys_never_deadlock(playground: Playground) -> None:
-    keys = [str(number) for number in range(3000)]
-    begin = threading.Barrier(4)
+def test_writers_of_the_same_keys_in_opposite_orders_do_not_deadlock(playground: Playground) -> None:
+    """Both are made to wait for the key in the middle when each would have the first of its own order already."""
+    rival = playground.transaction()
+    insert_jobs(rival, [job(unique_key="m")], now=NOW)
+    with ThreadPoolExecutor() as pool:
+        writers = []
+        for keys in ("amz", "zma"):
+            writers.append(pool.submit(insert, playground, *(job(unique_key=key) for key in keys)))
+            while waiting_for_locks(playground) < len(writers):
+                assert not any(writer.done() for writer in writers)
+        rival.rollback()
+        rival.close()
+        answers = [answer for writer in writers for answer in writer.result()]
+    assert sum(isinstance(answer, Accepted) for answer in answers) == count(playground) == 3
 
-    def write(turn: int) -> list[Answer]:
-        ordered = keys[::-1] if turn % 2 else keys
-        begin.wait()
-        return insert(playground, *(job(unique_key=key) for key in ordered))
 
-    with ThreadPoolExecutor(4) as pool:
-        answers = [answer for found in pool.map(write, range(4)) for answer in found]
-    assert sum(isinstance(answer, Accepted) for answer in answers) == len(keys) == count(playground)
+def test_many_repeats_are_answered_soon(playground: Playground) -> None:
+    jobs = [job(unique_key=str(number)) for number in range(5000)]
+    insert(playground, *jobs)
+    began = monotonic()
+    answers = insert(playground, *(job(unique_key=str(number)) for number in range(5000)))
+    assert monotonic() - began < 10
+    assert [answer.job_id for answer in answers if isinstance(answer, UniqueKeyHeld)] == [str(each.id) for each in jobs]
 
 
 def test_any_number_is_stored_in_parts(playground: Playground) -> None:
