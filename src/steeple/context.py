@@ -54,7 +54,7 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """True once the job was cancelled, its time is up, or its worker is shut down and the grace for that is over."""
+        """True once the job was cancelled, its time is up, or the grace of its worker's shutdown has ended."""
         return self.is_cancelled()
 
     def progress(self, fraction: float, text: str | None = None) -> None:
