@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -31,7 +31,15 @@ def _seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
 Tag = Annotated[Text, Field(min_length=1, max_length=100)]
 Key = Annotated[Text, Field(min_length=1, max_length=255)]
@@ -48,9 +56,9 @@ class JobOptions(BaseModel):
 
     queue: QueueName | None = None
     priority: Priority | None = None
-    run_at: AwareDatetime | None = None
+    run_at: Moment | None = None
     delay: Annotated[float, Field(ge=0, le=LONGEST_SECONDS)] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None

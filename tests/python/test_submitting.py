@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -96,6 +96,7 @@ def test_a_delay_counts_from_the_databases_now(render: Submittable[..., Any], st
     [
         ({"queue": "a b"}, "/queue"),
         ({"priority": "urgent"}, "/priority"),
+        ({"run_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}, "/run_at"),
         ({"run_at": datetime(2026, 1, 1)}, "/run_at"),  # noqa: DTZ001 - without a time zone on purpose
         ({"run_at": TOMORROW, "delay": 1}, ""),
         ({"delay": -1}, "/delay"),
