@@ -20,7 +20,10 @@ _BETWEEN_TRIES = 0.1
 _PATIENCE = 40.0
 """How long a client goes on about a submit whose outcome it does not know, once the work is over."""
 
-_MIX: Sequence[tuple[int, str, dict[str, Any]]] = (
+Mix = Sequence[tuple[int, str, dict[str, Any]]]
+"""How often, what, with which arguments."""
+
+MIX: Mix = (
     (50, "fault.work", {}),
     (15, "fault.work", {"seconds": 0.1}),
     (10, "fault.flaky", {"failures": 1}),
@@ -30,7 +33,14 @@ _MIX: Sequence[tuple[int, str, dict[str, Any]]] = (
     (3, "fault.reject", {}),
     (1, "fault.crash", {"times": 1}),
 )
-"""How often, what, with which arguments."""
+
+CALM: Mix = (
+    (60, "fault.work", {}),
+    (20, "fault.work", {"seconds": 0.1}),
+    (10, "fault.wait", {"seconds": 0.05}),
+    (10, "fault.sleep", {"seconds": 0.3}),
+)
+"""Nothing that fails by itself."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,11 @@ class Crowd:
     """Some clients, each a thread. ``urls`` gives the addresses of the api, of which each call takes one."""
 
     def __init__(
-        self, urls: Callable[[], Sequence[str]], journal: Journal, effects: Path, *, clients: int = 3, seed: int = 0
+        self, urls: Callable[[], Sequence[str]], journal: Journal, effects: Path, mix: Mix = MIX, clients: int = 3
     ) -> None:
         self._stop = threading.Event()
         self._clients = [
-            Client(urls, journal, effects, f"client-{number}", random.Random(seed * 1000 + number), self._stop)
+            Client(urls, journal, effects, mix, f"client-{number}", random.Random(number), self._stop)
             for number in range(clients)
         ]
 
@@ -80,6 +90,7 @@ class Client(threading.Thread):
         urls: Callable[[], Sequence[str]],
         journal: Journal,
         effects: Path,
+        mix: Mix,
         name: str,
         chance: random.Random,
         stop: threading.Event,
@@ -88,6 +99,7 @@ class Client(threading.Thread):
         self._urls = urls
         self._journal = journal
         self._effects = str(effects)
+        self._mix = mix
         self._chance = chance
         self._is_over = stop
         self._http = httpx2.Client(timeout=_TIMEOUT, trust_env=False)
@@ -97,15 +109,15 @@ class Client(threading.Thread):
     def run(self) -> None:
         while not self._is_over.wait(self._chance.uniform(0, 2 * _BETWEEN_JOBS)):
             self.submit_until_known(self.think_of_one())
-            if self.accepted and self._chance.random() < 0.1:
+            if self.accepted and self._mix is not CALM and self._chance.random() < 0.1:
                 self._meddle(self._chance.choice(self.accepted[-30:]))
         self._http.close()
 
     def think_of_one(self) -> Request:
-        _, task, args = self._chance.choices(_MIX, [weight for weight, *_ in _MIX])[0]
+        _, task, args = self._chance.choices(self._mix, [weight for weight, *_ in self._mix])[0]
         self._submits += 1
         fields: dict[str, Any] = {"task": task, "args": args | {"effects": self._effects}}
-        if self._chance.random() < 0.3:
+        if self._mix is not CALM and self._chance.random() < 0.3:
             fields["priority"] = self._chance.choice(["high", "low"])
         if self._chance.random() < 0.1:
             fields["delay"] = round(self._chance.uniform(0.1, 1.0), 2)

@@ -1,5 +1,6 @@
 """One row of the table of faults: clients at work on a fleet, something breaks, is healed, and the checker speaks."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from uuid import UUID
 
 import httpx2
 from checker import assert_holds
-from crowd import Crowd
+from crowd import MIX, Crowd, Mix
 from fault_tasks import read_effects, read_lines
 from fleet import PATIENCE, Fleet, Servers
 from history import Call, Effect, History
@@ -18,6 +19,8 @@ from recorder import Journal, Recorder
 
 from parts import Part
 from steeple.embedded.processes import wait_until
+
+_TIMEOUT = 15.0
 
 _UNDER_WAY = 20
 """So many jobs are accepted before anything breaks."""
@@ -34,15 +37,17 @@ class Stage:
         self.journal = Journal()
         self.effects = effects
         self._barrier = effects.with_name("let_go")
+        self.history = History()
+        """Of the load that ended last."""
         self._recorder = recorder
         servers.query("DELETE FROM jobs")
         servers.query("DELETE FROM counters")
         recorder.forget()
 
     @contextmanager
-    def load(self, clients: int = 3) -> Iterator[Crowd]:
+    def load(self, mix: Mix = MIX, clients: int = 3) -> Iterator[Crowd]:
         """Clients at work for the length of the block; at its end they stop, all is healed, drained and checked."""
-        crowd = Crowd(self.fleet.urls, self.journal, self.effects, clients=clients)
+        crowd = Crowd(self.fleet.urls, self.journal, self.effects, mix, clients)
         crowd.start()
         try:
             self.progress(crowd, _UNDER_WAY)
@@ -51,7 +56,7 @@ class Stage:
         finally:
             crowd.dismiss()
         crowd.stop()
-        self.close()
+        self.history = self.close()
 
     @contextmanager
     def trouble(self) -> Iterator[None]:
@@ -99,18 +104,32 @@ class Stage:
         """By a client that is told at once."""
         body = {"task": task, "args": {"effects": str(self.effects)} | (args or {})} | options
         with self.journal.asking(Call.SUBMIT) as asked:
-            reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=10.0)
+            reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=_TIMEOUT)
             assert reply.status_code == 202, reply.text
             job_id = UUID(reply.json()["id"])
             asked.replied(reply.status_code, job_id)
         return job_id
+
+    def body(self, task: str, args: dict[str, object] | None = None, **options: object) -> str:
+        """Of a request for a job."""
+        return json.dumps({"task": task, "args": {"effects": str(self.effects)} | (args or {})} | options)
+
+    def post(self, body: str, key: str) -> httpx2.Response:
+        """Ask for a job under an idempotency key."""
+        with self.journal.asking(Call.SUBMIT, idempotency=("client", key), request=body) as asked:
+            headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+            reply = httpx2.post(
+                f"{self._url}/v1/jobs", content=body, headers=headers, trust_env=False, timeout=_TIMEOUT
+            )
+            asked.replied(reply.status_code, *([reply.json()["id"]] if reply.is_success else []))
+        return reply
 
     def submit_anyhow(self, task: str, **options: object) -> int:
         """By a client that gives up at once; the status of the answer, 500 for none."""
         body = {"task": task, "args": {"effects": str(self.effects)}} | options
         with self.journal.asking(Call.SUBMIT) as asked:
             try:
-                reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=15.0)
+                reply = httpx2.post(f"{self._url}/v1/jobs", json=body, trust_env=False, timeout=_TIMEOUT)
             except httpx2.TransportError:
                 return 500
             asked.replied(reply.status_code, *([reply.json()["id"]] if reply.is_success else []))
@@ -120,7 +139,7 @@ class Stage:
         job = {"task": task, "args": {"effects": str(self.effects)}}
         with self.journal.asking(Call.SUBMIT) as asked:
             url = f"{self._url}/v1/jobs/batch"
-            reply = httpx2.post(url, json={"jobs": [job] * count}, trust_env=False, timeout=15.0)
+            reply = httpx2.post(url, json={"jobs": [job] * count}, trust_env=False, timeout=_TIMEOUT)
             assert reply.status_code == 202, reply.text
             ids = [UUID(each["id"]) for each in reply.json()["jobs"]]
             asked.replied(reply.status_code, *ids)
@@ -184,7 +203,7 @@ class Stage:
     def _ask(self, call: Call, job_id: UUID) -> int:
         with self.journal.asking(call, job_id) as asked:
             url = f"{self._url}/v1/jobs/{job_id}/{call}"
-            reply = httpx2.post(url, trust_env=False, timeout=10.0)
+            reply = httpx2.post(url, trust_env=False, timeout=_TIMEOUT)
             asked.replied(reply.status_code, job_id)
         return reply.status_code
 

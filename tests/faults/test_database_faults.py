@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg
-import pytest
 from stage import Stage
 
 from servers import libpq_url
@@ -125,17 +124,3 @@ def test_deadlocks_provoked(stage: Stage) -> None:
     stage.servers.query("ALTER SYSTEM RESET deadlock_timeout")
     stage.value("SELECT pg_reload_conf()")
     assert int(str(stage.value(_DEADLOCKS))) > int(str(before))
-
-
-@pytest.mark.soak
-@pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own, to be filled, takes root")
-def test_disk_full(small_disk: Stage) -> None:
-    stage = small_disk
-    with stage.load() as crowd:
-        with stage.trouble():
-            stage.journal.server_crashed()
-            with stage.servers.full_disk():
-                assert wait_until(lambda: stage.submit_anyhow("fault.work", note="x" * 100_000) >= 500, PATIENCE)
-                stage.sleep(2)
-            stage.servers.heal()
-            stage.progress(crowd)
