@@ -1,7 +1,6 @@
 """A real worker on a real broker: what a user sees of running, failing, stopping and dying."""
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -157,17 +156,6 @@ def test_a_task_deaf_to_the_signal_is_killed_with_its_slot(start_worker: Start, 
     assert (late.state, late.crashes, _error(late)["reason"]) == (State.FAILED, 0, "timeout")
     assert slot not in worker.slots()
     assert watch.ended(watch.submit("echo", {"value": "alive"})).result == '"alive"'
-
-
-def test_what_a_task_started_dies_with_its_slot(start_worker: Start, watch: Watcher, tmp_path: Path) -> None:
-    start_worker("--slots", "1", **QUICK)
-    path = tmp_path / "child"
-    handle = watch.submit("spawn", {"path": str(path)}, timeout=0.5, max_attempts=1)
-    assert watch.ended(handle, patience=15).state is State.FAILED
-    os.kill(int(path.read_text()), 0)  # the soft signal ended the task alone
-    deaf = watch.submit("deaf", {"seconds": 60}, timeout=0.1, max_attempts=1)
-    watch.ended(deaf, patience=15)
-    assert wait_until(lambda: not is_alive(int(path.read_text())), 5)
 
 
 def test_sigterm_lets_running_tasks_end(start_worker: Start, watch: Watcher) -> None:

@@ -104,6 +104,13 @@ def spawn(path: str) -> None:
     signal.pause()
 
 
+@app.task("leave_behind")
+def leave_behind(path: str) -> None:
+    """Leaves a child behind that only a signal ends."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    Path(path).write_text(str(child.pid))
+
+
 @app.task("give")
 def give(what: str) -> Any:
     return {"nan": float("nan"), "object": object(), "big": "x" * 300_000, "surrogate": "\ud800", "nul": "a\0b"}[what]

@@ -19,6 +19,7 @@ from steeple.worker.batch import Batch, Ended
 from steeple.worker.board import SYNC, Board, Seat
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import Ledger
+from steeple.worker.leftovers import end_leftovers
 from steeple.worker.perform import Performer
 from steeple.worker.strangers import Strangers
 
@@ -139,7 +140,10 @@ class Drain:
             self._crew.coroutines.start(job, task)
         else:
             attempt = Attempt.begin(job, task, self._seat, SYNC)
-            self.note_end(attempt, self._crew.performer.perform(attempt))
+            outcome = self._crew.performer.perform(attempt)
+            if attempt.asked_to_stop() and not self._crew.coroutines.is_busy:  # what they started must not be ended
+                end_leftovers(attempt.began)
+            self.note_end(attempt, outcome)
 
     def _judge_stranger(self, job: ClaimedJob) -> None:
         began = monotonic()

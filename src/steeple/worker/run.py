@@ -111,7 +111,9 @@ class _Worker:
 
     def _become_slot(self, **_: object) -> None:
         """Runs in each pool process, after the fork."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it stops with its worker, whoever else is told to stop
+        # It stops with its worker, whoever else is told to stop. Ignoring the signal would be inherited by what a task
+        # starts, which then could not be told to end; a handler is not.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         os.setpgid(0, 0)  # the warden ends what a task started together with its slot
         try:
             self._slot = Slot(self._crew, billiard.current_process().index, Publisher(self._celery))
