@@ -1,0 +1,50 @@
+"""Tasks that will not stop: past their timeout or cancelled, all of them end, and so does what they started."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fleet import QUICK
+from stage import Stage
+
+from steeple.embedded.processes import is_alive, wait_until
+
+TIMEOUT = 0.5
+IN_TIME = float(QUICK["STEEPLE_KILL_AFTER"]) + 2.0
+"""After the timeout, or the request to cancel: in production, 10 s + 2 s."""
+
+HOSTILE: dict[str, tuple[str, dict[str, object]]] = {
+    "sleeps": ("fault.sleep", {"seconds": 60}),
+    "hogs the interpreter in C": ("fault.hog", {"seconds": 60}),
+    "masks signals": ("fault.deaf", {"seconds": 60}),
+    "has grandchildren": ("fault.spawn", {"seconds": 60}),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_task_past_its_timeout(stage: Stage, what: str) -> None:
+    task, args = HOSTILE[what]
+    with stage.load():
+        job_id = stage.begun(task, args, timeout=TIMEOUT, max_attempts=1, priority="high")
+        job = stage.wait_ended(job_id)
+        started = stage.spawned(job_id)
+        assert wait_until(lambda: not any(map(is_alive, started)), IN_TIME), started
+    assert (job["state"], job["error"]["reason"], job["attempt"], job["crashes"]) == ("FAILED", "timeout", 1, 0)
+    assert _seconds(job, "started_at", "finished_at") < TIMEOUT + IN_TIME
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_task_cancelled(stage: Stage, what: str) -> None:
+    task, args = HOSTILE[what]
+    with stage.load():
+        job_id = stage.begun(task, args, priority="high")
+        assert stage.cancel(job_id) == 202
+        job = stage.wait_ended(job_id)
+        started = stage.spawned(job_id)
+        assert wait_until(lambda: not any(map(is_alive, started)), IN_TIME), started
+    assert (job["state"], job["error"], job["attempt"], job["crashes"]) == ("CANCELLED", None, 1, 0)
+    assert _seconds(job, "cancel_requested_at", "finished_at") < IN_TIME
+
+
+def _seconds(job: dict[str, Any], since: str, until: str) -> float:
+    return (datetime.fromisoformat(job[until]) - datetime.fromisoformat(job[since])).total_seconds()
