@@ -1,11 +1,14 @@
 """What a part writes to stderr, by a process of its own: logging is set up once for all of it."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+from steeple.embedded.processes import kill_group
 
 _BEGIN = """
 import logging, structlog, warnings
@@ -117,21 +120,28 @@ def test_secrets_are_not_logged(format: str) -> None:  # noqa: A002 - as the set
 
 
 def test_a_fork_in_the_middle_of_logging_does_not_hang_the_child() -> None:
-    code = (
-        "import os, threading, time\n"
-        "def chatter():\n"
-        "    while True:\n"
-        "        logging.getLogger('mine').info('x' * 1000)\n"
-        "        time.sleep(1e-4)  # or no other thread is ever let at the lock\n"
-        "threading.Thread(target=chatter, daemon=True).start()\n"
-        "for _ in range(20):\n"
-        "    child = os.fork()\n"
-        "    if child == 0:\n"
-        "        events.wake_failed(ValueError()); os._exit(0)\n"
-        "    os.waitpid(child, 0)\n"
+    """The other thread is in the middle for sure: the pipe is full, and nobody reads it yet."""
+    code = _BEGIN.format(format="json", level="INFO") + (
+        "import os, select, threading\n"
+        "chatter = threading.Thread(target=lambda: logging.getLogger('mine').info('x' * 1_000_000))\n"
+        "chatter.start()\n"
+        "while select.select([], [2], [], 0)[1]: pass\n"
+        "print('full', flush=True)\n"
+        "child = os.fork()\n"
+        "events.wake_failed(ValueError())\n"
+        "if child: chatter.join(); os.waitpid(child, 0)\n"
         "os._exit(0)\n"
     )
-    assert logged(code).count("wake_failed") == 20
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, env=buffered, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"full\n"
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            kill_group(process.pid)
+    assert said.count(b"wake_failed") == 2
 
 
 def test_in_a_program_that_configures_nothing_events_go_where_its_logging_goes() -> None:

@@ -2,6 +2,7 @@
 is in ``events.py``."""
 
 import logging
+import os
 import sys
 from typing import Any, Final
 
@@ -46,6 +47,8 @@ def configure(settings: Settings, part: str) -> None:
     What a task logs, through logging or structlog, ends up in the same place with the same fields.
     """
     handler = logging.StreamHandler(sys.stderr)
+    # No fork while a thread writes: the child would find stderr's buffer locked, by a thread that it does not have.
+    os.register_at_fork(before=handler.acquire, after_in_parent=handler.release)
     handler.setFormatter(_formatter(settings, part, colours=sys.stderr.isatty()))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.captureWarnings(True)
