@@ -1,15 +1,12 @@
-"""A fleet for the rows that do not harm each other, and servers for those that want them to themselves."""
+"""A fleet that the rows use one after the other, on servers of its own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, Servers, Shape, servers_in
+from fleet import Fleet, Servers, servers_in
 from recorder import Recorder
 from stage import Stage
-
-Begin = Callable[..., Stage]
 
 
 @pytest.fixture(scope="session")
@@ -39,18 +36,3 @@ def stage(shared_fleet: Fleet, servers: Servers, recorder: Recorder, tmp_path: P
     shared_fleet.heal()
     yield Stage(shared_fleet, servers, recorder, tmp_path / "effects")
     shared_fleet.heal()
-
-
-@pytest.fixture
-def begin(servers: Servers, recorder: Recorder, tmp_path: Path) -> Iterator[Begin]:
-    """Stages with a fleet of their own: ``begin(Shape(…), STEEPLE_X="…")``."""
-    with ExitStack() as closing:
-
-        def begin(shape: Shape | None = None, **environment: str) -> Stage:
-            fleet = Fleet(tmp_path, servers, shape, **environment)
-            closing.callback(fleet.close)
-            fleet.start()
-            return Stage(fleet, servers, recorder, tmp_path / "effects")
-
-        yield begin
-        servers.heal()

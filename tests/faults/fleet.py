@@ -90,10 +90,12 @@ class Servers:
 class Fleet:
     """Keep to the main thread for whatever starts a process."""
 
-    def __init__(self, folder: Path, servers: Servers, shape: Shape | None = None, **environment: str) -> None:
+    def __init__(self, folder: Path, servers: Servers, shape: Shape | None = None, *, quick: bool = True) -> None:
+        """Unless it is to be ``quick``, with the settings that parts have when nobody sets any."""
         self._folder = folder
-        self._servers = servers
-        self._environment = QUICK | environment | servers.addresses | {"PYTHONPATH": str(Path(__file__).parent)}
+        self.servers = servers
+        settings = QUICK if quick else {}
+        self._environment = settings | servers.addresses | {"PYTHONPATH": str(Path(__file__).parent)}
         self._started = 0
         self.shape = shape or Shape()
         self.apis: list[Part] = []
@@ -109,7 +111,7 @@ class Fleet:
 
     def heal(self) -> None:
         """Mend the servers and the lines, let go on what was stopped, replace what is dead."""
-        self._servers.heal()
+        self.servers.heal()
         for part in self.parts:
             if part.is_running:
                 for pid in (part.pid, *part.children()):
@@ -163,7 +165,7 @@ class Fleet:
 
     def worker_id(self, worker: Part) -> object:
         """As it is in the database; None if it has no live row."""
-        rows = self._servers.query("SELECT id FROM workers WHERE name LIKE %s AND ended_at IS NULL", f"%:{worker.pid}")
+        rows = self.servers.query("SELECT id FROM workers WHERE name LIKE %s AND ended_at IS NULL", f"%:{worker.pid}")
         return rows[0][0] if rows else None
 
     def is_ready(self, part: Part) -> bool:

@@ -1,5 +1,6 @@
 """One row of the table of faults: clients at work on a fleet, something breaks, is healed, and the checker speaks."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ class Stage:
         self.servers = servers
         self.journal = Journal()
         self.effects = effects
-        self._barrier = effects.with_name("let_go")
+        self._barriers = (effects.with_name(f"let_go_{number}") for number in itertools.count())
+        self._barrier = next(self._barriers)
         self.history = History()
         """Of the load that ended last."""
         self._recorder = recorder
@@ -176,8 +178,9 @@ class Stage:
         return self.begun("fault.work", {"until": str(self._barrier)}, **({"priority": "high"} | options))
 
     def let_go(self) -> None:
-        """What is ``held`` may end, now and in any later attempt."""
+        """What is ``held`` so far may end, now and in any later attempt."""
         self._barrier.touch()
+        self._barrier = next(self._barriers)
 
     def slot_of(self, job_id: UUID) -> int:
         """The process of its first run."""
