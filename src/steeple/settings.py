@@ -1,5 +1,6 @@
 """Every setting of every part, in one frozen model. The only reader of the environment."""
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -27,8 +28,8 @@ class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for name in _environment_names(field, field_name):
             path = os.environ.get(f"{name}_FILE")
-            if path:
-                return Path(path).read_text().strip(), field_name, False
+            if path and (value := Path(path).read_text().strip()):
+                return value, field_name, False
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -105,3 +106,13 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _FilesNamedByTheEnvironment(settings_cls)
+
+
+def is_loopback(host: str) -> bool:
+    """True if only programs on this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -157,7 +157,9 @@ class _Signature:
         if faults := value_faults(plain, "/args"):
             raise InvalidArguments(self._task, faults)
         text = dump(plain)
-        self.check(text)
+        if faults := text_faults(text, "/args"):
+            raise InvalidArguments(self._task, faults)
+        self._refuse_context(self.decode(text))
         return text
 
     def _plain(self, value: object) -> object:
@@ -169,15 +171,19 @@ class _Signature:
             raise InvalidArguments(self._task, faults) from None
 
     def check(self, args: str) -> None:
-        faults = text_faults(args, "/args")
-        if not faults and self.context_name in self.decode(args):
-            faults = [FieldError("/args" + token(self.context_name), "is supplied by the worker")]
-        if faults:
+        """As strict as the JSON Schema: a number is no text, and a text is no number."""
+        if faults := text_faults(args, "/args"):
             raise InvalidArguments(self._task, faults)
+        self._refuse_context(self.decode(args, strict=True))
 
-    def decode(self, args: str) -> dict[str, Any]:
+    def _refuse_context(self, found: Mapping[str, Any]) -> None:
+        if self.context_name in found:
+            fault = FieldError("/args" + token(self.context_name), "is supplied by the worker")
+            raise InvalidArguments(self._task, [fault])
+
+    def decode(self, args: str, *, strict: bool = False) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = self._adapter.validate_json(args)
+            found: dict[str, Any] = self._adapter.validate_json(args, strict=strict)
         except ValidationError as error:
             raise InvalidArguments(self._task, field_errors(error, _document(args), "/args")) from None
         return found

@@ -2,7 +2,10 @@
 
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from running_up import Installation
@@ -41,3 +44,12 @@ def test_stopping_leaves_no_process_and_no_socket(up: Up, how: signal.Signals) -
     assert not any(map(is_alive, family))
     for server in ("postgres", "valkey"):
         assert not socket_directory(running.data_dir / server).exists()
+
+
+def test_an_open_address_without_a_key_is_refused_before_anything_runs_on_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "steeple", "up", "--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path)]
+    done = subprocess.run([*command, "--quiet"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refuses to listen on 0.0.0.0 without an API key" in done.stderr
+    assert "STEEPLE_BOOTSTRAP_API_KEY_FILE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

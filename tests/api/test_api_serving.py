@@ -18,8 +18,8 @@ from running_api import make_app, running
 from playground import Playground
 from steeple import Settings
 from steeple.api.serve import listen, prepare
-from steeple.api.services import is_loopback
 from steeple.errors import ConfigurationError
+from steeple.settings import is_loopback
 from steeple.store import migrate
 
 TASKS = """

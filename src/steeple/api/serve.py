@@ -5,10 +5,9 @@ import socket
 
 from steeple.api.app import create_app
 from steeple.api.server import Server
-from steeple.api.services import is_loopback
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
-from steeple.settings import Settings
+from steeple.settings import Settings, is_loopback
 from steeple.store import keys, migrate, tasks
 from steeple.store.engine import create_engine, database_url, in_transaction
 from steeple.store.keys import KeyCensus

@@ -1,7 +1,6 @@
 """What the operations work with: one of each per process."""
 
 import asyncio
-import ipaddress
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from steeple.api.readiness import Readiness
 from steeple.api.waiting import Watcher
 from steeple.api.waking import Wakes
 from steeple.app import Steeple
-from steeple.settings import Settings
+from steeple.settings import Settings, is_loopback
 from steeple.store.database import Database
 from steeple.store.inbox_line import InboxLine
 
@@ -56,13 +55,3 @@ def services_of(request: Request) -> Services:
 
 def attach(services: Services, app: FastAPI) -> None:
     app.state.services = services
-
-
-def is_loopback(host: str) -> bool:
-    """True if only programs on this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

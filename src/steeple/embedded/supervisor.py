@@ -1,12 +1,15 @@
 """``steeple up``: PostgreSQL, Valkey and all parts on one machine, started, watched and stopped in order."""
 
 import errno
+import io
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+
+from pydantic import SecretStr
 
 from steeple.embedded.console import Console
 from steeple.embedded.directories import Lock, socket_directory
@@ -18,12 +21,14 @@ from steeple.embedded.restarts import Restartable, Watch
 from steeple.embedded.signals import StopSignals
 from steeple.embedded.valkey import EmbeddedValkey
 from steeple.errors import ConfigurationError, SteepleError
-from steeple.settings import Settings
+from steeple.settings import Settings, is_loopback
+from steeple.store.engine import create_engine, in_transaction
+from steeple.store.keys import census
 
 _TICK = 0.1
 _MOST_DEATHS_BEFORE_READY = 5
 _API_GRACE = 10.0  # seconds: open connections, such as long polls, are cut after it
-_EXTRA_GRACE = 5.0  # seconds on top of the shutdown grace that the parts keep themselves
+_EXTRA_GRACE = 5.0  # seconds on top of what a worker takes at the most: its grace, and the killing after it
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where we reach what listens there
 
 
@@ -81,7 +86,9 @@ class Supervisor:
         self._postgres = EmbeddedPostgres(folder / "postgres", socket_directory(folder / "postgres"))
         self._valkey = EmbeddedValkey(folder / "valkey", socket_directory(folder / "valkey"))
         environment = _environment(installation, self._postgres.url(), self._valkey.url(), quiet=quiet)
-        self._preparation = [PartProcess(part, environment, console) for part in installation.preparation]
+        # What they say is of interest when they fail; then it is in the error.
+        silent = Console(messages=io.StringIO()) if quiet else console
+        self._preparation = [PartProcess(part, environment, silent) for part in installation.preparation]
         self._parts = [PartProcess(part, environment, console) for part in installation.parts]
         everything: list[Restartable] = [self._postgres, self._valkey, *self._parts]
         self._watches = [Watch(each) for each in everything]
@@ -104,6 +111,7 @@ class Supervisor:
             self._prepare(process)
         if self._stop.is_requested:
             return
+        self._require_key()
         self._console.say("starting " + ", ".join(process.name for process in self._parts))
         for watch in self._watches[2:]:
             watch.start()
@@ -111,6 +119,23 @@ class Supervisor:
         self._console.say(f"  export STEEPLE_DATABASE_URL='{self._postgres.url()}'")
         self._console.say(f"  export STEEPLE_BROKER_URL='{self._valkey.url()}'")
         self._greeter.start()
+
+    def _require_key(self) -> None:
+        """What the api would refuse is told before it is started, again and again."""
+        host = self._installation.host
+        if is_loopback(host) or self._settings.bootstrap_api_key is not None:
+            return
+        engine = create_engine(self._settings.model_copy(update={"database_url": SecretStr(self._postgres.url())}))
+        try:
+            keys = in_transaction(engine, census)
+        finally:
+            engine.dispose()
+        if not keys.now:
+            raise ConfigurationError(
+                f"refuses to listen on {host} without an API key: anyone who reaches it could run tasks. Start it on "
+                "127.0.0.1 and make a key with `steeple keys create NAME --scope admin`, with the STEEPLE_DATABASE_URL "
+                "that it prints; or name a file with a key of your own in STEEPLE_BOOTSTRAP_API_KEY_FILE"
+            )
 
     def _prepare(self, process: PartProcess) -> None:
         if self._stop.is_requested:
@@ -158,7 +183,7 @@ class Supervisor:
         try:
             self._stop_parts([each for each in self._parts if each.part.stops_first], _API_GRACE)
             others = [each for each in self._parts if not each.part.stops_first]
-            self._stop_parts(others, self._settings.shutdown_grace + _EXTRA_GRACE)
+            self._stop_parts(others, self._settings.shutdown_grace + self._settings.kill_after + _EXTRA_GRACE)
         finally:
             self._valkey.stop()
             self._postgres.stop()
