@@ -11,6 +11,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 # Each has a PostgreSQL and a Valkey of its own.
 PROCESSES ?= 2
+SOAK_MINUTES ?= 10
+SOAK_SEED ?=
 PYTHONS ?= python3.11 python3.12 python3.13
 .DEFAULT_GOAL := help
 
@@ -59,6 +61,15 @@ migration: develop ## Write the next migration: make migration MESSAGE='Add a co
 .PHONY: test
 test: lint ## Every check and test, what CI runs
 	$(BIN)/pytest --numprocesses=$(PROCESSES) --dist=worksteal $(ARGS)
+
+.PHONY: soak
+soak: develop ## Break everything, in simulation and for real, for long: make soak SOAK_MINUTES=60 (SOAK_SEED=… plays it again)
+	SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/pytest --capture=no --timeout=0 -m '' \
+		tests/simulation tests/simulation/soak.py tests/faults $(ARGS)
+
+.PHONY: mutations
+mutations: develop ## List deliberate faults in the product, and what in the tests gives each away
+	$(BIN)/pytest --capture=no --timeout=0 -m '' tests/mutations/test_mutations.py tests/mutations/hunt.py $(ARGS)
 
 .PHONY: test-all-pythons
 test-all-pythons: ## The same under each Python that Steeple supports

@@ -8,8 +8,7 @@ the lines that show it. Every rule is a pure function from a history to violatio
 * 5 sees outcomes that name their fence, as those of ``fault_tasks`` do; 6, 11 and 12 go by effects;
 * 8 goes by ``schedule_id`` and ``run_at`` of jobs, and 10 by the limits that the history states: until there are
   schedules and limits, they have nothing to say;
-* claims of the second before a crash of the database (``server_crashes``) may be lost, as they commit without waiting
-  for the disk; nothing else may.
+* a crash of the database (``server_crashes``) excuses no rule: a fence that was handed out stays so.
 """
 
 from collections.abc import Mapping

@@ -205,7 +205,8 @@ class History:
     """The rows at the end; None: what the transitions amount to."""
 
     server_crashes: tuple[datetime, ...] = ()
-    """When PostgreSQL was killed: claims, releases and heartbeats of the moment before may be lost."""
+    """When PostgreSQL was killed. It excuses nothing: releases and heartbeats of the moment before may be lost, and
+    the product makes up for them; claims and whatever a client was told may not."""
 
     troubles: tuple[Span, ...] = ()
     healed_at: datetime | None = None

@@ -162,7 +162,7 @@ class Journal:
                 self._troubles.append(Span(since, _now() + after))
 
     def server_crashed(self) -> None:
-        """PostgreSQL is about to be killed; claims of the last moments may be lost."""
+        """PostgreSQL is about to be killed."""
         with self._lock:
             self._crashes.append(_now())
 

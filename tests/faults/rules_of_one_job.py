@@ -169,9 +169,23 @@ def _refused_while_active(history: History, reply: Reply) -> Iterator[Violation]
         lines = history.by_job.get(job_id, ())
         before = [line for line in lines if line.at < reply.asked_at]
         during = [line for line in lines if reply.asked_at <= line.at <= reply.answered_at]
-        was_active = bool(before) and not _has_ended(before[-1])
-        if was_active and not any(map(_has_ended, during)):
+        if _was_active(history, before, reply) and not any(map(_has_ended, during)):
             yield Violation(job_id, "was active, and its cancellation was refused", (before[-1], reply))
+
+
+def _was_active(history: History, before: list[Transition], reply: Reply) -> bool:
+    """True if the job was active for sure: its present life had begun, and whoever began it had committed, as someone
+    was told or built on it."""
+    if not before or _has_ended(before[-1]):
+        return False
+    if before[-1].cause not in (Cause.SUBMIT, Cause.RETRY):
+        return True
+    told = [
+        each
+        for each in history.replies
+        if each.answer is Answer.ACCEPTED and before[-1].at <= each.answered_at <= reply.asked_at
+    ]
+    return any(before[-1].job_id in each.job_ids for each in told)
 
 
 def _retries_asked(history: History) -> Mapping[UUID, list[Reply]]:

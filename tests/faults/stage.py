@@ -28,6 +28,8 @@ _UNDER_WAY = 20
 
 _LEFT = "SELECT id, state, task, attempt, run_at FROM jobs WHERE state IN ('PENDING', 'RUNNING') LIMIT 5"
 
+_DROPPED = "SELECT COALESCE(sum(value), 0) FROM counters WHERE name = 'dropped_wake_ups'"
+
 
 class Stage:
     """``journal`` and ``effects`` are this row's own; of the fleet's earlier rows nothing is left."""
@@ -37,6 +39,7 @@ class Stage:
         self.servers = servers
         self.journal = Journal()
         self.effects = effects
+        self._forged = 0
         self._barriers = (effects.with_name(f"let_go_{number}") for number in itertools.count())
         self._barrier = next(self._barriers)
         self.history = History()
@@ -75,8 +78,14 @@ class Stage:
         assert_holds(history)
         return history
 
+    def forged(self, messages: int) -> None:
+        """So many were put into the broker that are no wake-ups."""
+        self.journal.forged(messages)
+        self._forged += messages
+
     def has_drained(self) -> bool:
-        return not self.servers.query(_LEFT)
+        """Every job has ended, and what was forged has been seen through."""
+        return not self.servers.query(_LEFT) and int(str(self.value(_DROPPED))) >= self._forged
 
     def progress(self, crowd: Crowd, jobs: int = 30, patience: float = PATIENCE) -> None:
         """Return when so many more submits have been accepted, and as many jobs have ended."""

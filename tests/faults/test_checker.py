@@ -276,6 +276,16 @@ def test_a_cancellation_of_a_running_job_is_refused(story: Story) -> None:
     assert broken(story) == {"cancellation"}
 
 
+def test_a_cancellation_of_a_job_that_nobody_knew_of_may_be_refused(story: Story) -> None:
+    """Its submit was under way."""
+    job = story.submit()
+    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
+    assert broken(story) == set()
+    story.reply(Call.SUBMIT, job)
+    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
+    assert broken(story) == {"cancellation"}
+
+
 def test_a_cancellation_that_met_the_end_may_be_refused(story: Story) -> None:
     job = story.submit()
     story.claim(job)

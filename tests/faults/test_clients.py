@@ -12,10 +12,13 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
+import pytest
 from history import Call
 from stage import Stage
 
 from steeple.embedded.processes import wait_until
+
+pytestmark = pytest.mark.soak
 
 PATIENCE = 30.0
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)

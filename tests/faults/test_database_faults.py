@@ -16,6 +16,8 @@ from steeple.embedded.processes import wait_until
 from steeple.settings import Settings
 from steeple.store.engine import create_engine
 
+pytestmark = pytest.mark.soak
+
 PATIENCE = 30.0
 LEASE = 3.5
 

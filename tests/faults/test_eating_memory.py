@@ -10,6 +10,8 @@ import psutil
 import pytest
 from stage import Stage
 
+pytestmark = pytest.mark.soak
+
 _MEGABYTE = 1 << 20
 _ALLOWED = 250
 _WANTED = 600

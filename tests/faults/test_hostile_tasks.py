@@ -9,6 +9,8 @@ from stage import Stage
 
 from steeple.embedded.processes import is_alive, wait_until
 
+pytestmark = pytest.mark.soak
+
 TIMEOUT = 0.5
 IN_TIME = float(QUICK["STEEPLE_KILL_AFTER"]) + 2.0
 """After the timeout, or the request to cancel: in production, 10 s + 2 s."""

@@ -65,6 +65,7 @@ def test_slot_stopped_past_the_lease_and_continued(stage: Stage) -> None:
     assert (job["state"], job["crashes"], job["attempt"], len(stage.runs(job_id))) == ("SUCCESS", 0, 1, 1)
 
 
+@pytest.mark.soak
 def test_worker_stopped_past_the_lease_and_continued(stage: Stage) -> None:
     """It comes back believing in its claim; by then another has run the job."""
     with stage.load() as crowd:

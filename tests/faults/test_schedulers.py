@@ -12,6 +12,8 @@ from stage import Stage
 
 from parts import Part
 
+pytestmark = pytest.mark.soak
+
 PATIENCE = 30.0
 
 _TWO_HOURS_PASS = """

@@ -33,6 +33,9 @@ _CONFIGURATION: dict[str, Any] = {
     "worker_redirect_stdouts": False,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry": True,
+    # A Redis that is full refuses what the consumer writes there. That passes; a worker that ended would take its
+    # running tasks along.
+    "broker_channel_error_retry": True,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "broker_connection_timeout": _CONNECT_SECONDS,

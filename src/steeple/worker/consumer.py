@@ -1,5 +1,6 @@
 """Celery's consumer, with our ways at its edges: quick to reconnect, and nothing taken from the broker on trust."""
 
+from time import sleep
 from typing import Any
 
 from celery.worker import state
@@ -26,7 +27,9 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
         return conn
 
     def on_connection_error_before_connected(self, exc: BaseException) -> None:
+        """A broker that takes the connection and refuses what follows, such as a Redis that is full."""
         events.broker_lost(exc)
+        sleep(_LONGEST_PAUSE)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         self._drop(message, "a message of an unknown form")

@@ -1,0 +1,204 @@
+"""Deliberate faults in the product, one at a time: each a small change of its statements or functions, in this process.
+
+A change of SQL names the text that it replaces, and fails if that is not there: no mutation outlives what it mutates.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+from unittest import mock
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from steeple.backend import Backend, _insert
+from steeple.domain.job import Finish, NewJob
+from steeple.domain.priority import Lane
+from steeple.store import exchange, inbox, retention, transitions, workers
+from steeple.store.engine import in_transaction
+from steeple.worker import ledger
+from steeple.worker.batch import Ended
+
+Apply = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``apply`` makes the fault for the length of a block. ``scenario`` names a plan in ``scenarios`` that shows it."""
+
+    name: str
+    scenario: str
+    apply: Apply
+
+
+def _sql(module: ModuleType, constant: str, old: str, new: str, *, times: int = 1) -> Apply:
+    """Replace a text by another in a statement of the store."""
+
+    @contextmanager
+    def apply() -> Iterator[None]:
+        statement = str(getattr(module, constant))
+        assert statement.count(old) == times, f"{constant} has {statement.count(old)} times: {old}"
+        with mock.patch.object(module, constant, text(statement.replace(old, new))):
+            yield
+
+    return apply
+
+
+def _instead(owner: Any, name: str, other: object) -> Apply:
+    """Replace a function, or a number."""
+    return lambda: mock.patch.object(owner, name, other)
+
+
+def _by_application_clock(
+    connection: Connection, finishes: Sequence[Finish], claimant: exchange.Claimant, limit: int
+) -> exchange.Exchanged:
+    now = datetime.now(UTC) + timedelta(minutes=10)
+    return exchange.exchange(connection, finishes, claimant, limit, now=now)
+
+
+def _wake_and_store(backend: Backend, jobs: Sequence[NewJob], caller: object) -> list[UUID]:
+    backend._wake(jobs)
+    return in_transaction(backend._open(), lambda connection: _insert(connection, jobs))
+
+
+def _without_hash(job: NewJob, rival: Row[Any]) -> inbox.Answer:
+    return inbox.Accepted(rival.id, rival.run_at, rival.created_at, is_replay=rival.id != job.id)
+
+
+def _retry_again(job_id: UUID) -> Callable[[Connection], Lane]:
+    return lambda connection: transitions.retry(connection, job_id)
+
+
+def _not_looked_into(_ledger: ledger.Ledger, ended: Sequence[Ended], **_: object) -> list[Ended]:
+    return list(ended)
+
+
+_FENCED = "claim.id = jobs.id AND claim.fence = jobs.fence"
+_UNFENCED = "claim.id = jobs.id"
+_LOCKED = "CAST(:limit AS integer) FOR UPDATE SKIP LOCKED"
+
+MUTATIONS: Sequence[Mutation] = (
+    Mutation(
+        "no fence in finish",
+        "a late finish",
+        _sql(exchange, "_EXCHANGE", "WHERE id = finish.id AND fence = finish.fence AND", "WHERE id = finish.id AND"),
+    ),
+    Mutation(
+        "fence reset on retry",
+        "an explicit retry",
+        _sql(transitions, "_RETRY", "fence = jobs.fence + 1", "fence = 0"),
+    ),
+    Mutation(
+        "fence not raised on release",
+        "a release",
+        _sql(transitions, "_RELEASE", "fence = jobs.fence + 1, attempt", "attempt"),
+    ),
+    Mutation(
+        "attempt counted on release",
+        "a release",
+        _sql(transitions, "_RELEASE", "attempt = attempt - 1", "attempt = attempt"),
+    ),
+    Mutation(
+        "rescue without compare-and-set",
+        "a late rescue",
+        _sql(
+            transitions, "_RESCUE", f"FROM jobs JOIN claim ON {_FENCED}", "FROM jobs JOIN claim ON claim.id = jobs.id"
+        ),
+    ),
+    Mutation(
+        "rescue of what a live worker runs",
+        "a rescue while it runs",
+        _sql(workers, "_ORPHANS", "AND (workers.id IS NULL OR workers.ended_at IS NOT NULL)", ""),
+    ),
+    Mutation(
+        "rescue that counts no crash",
+        "three crashes",
+        _sql(transitions, "_RESCUE", "crashes = LEAST(crashes + 1, :crash_cap)", "crashes = crashes"),
+    ),
+    Mutation("crash cap one too high", "three crashes", _instead(transitions, "CRASH_CAP", 4)),
+    Mutation("crash cap one too low", "three crashes", _instead(transitions, "CRASH_CAP", 2)),
+    Mutation(
+        "no SKIP LOCKED",
+        "two claims beside a lock",
+        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer) FOR UPDATE"),
+    ),
+    Mutation(
+        "no lock on what is claimed",
+        "two claims of one job",
+        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer)"),
+    ),
+    Mutation(
+        "claim before the job is due",
+        "a scheduled job",
+        _sql(exchange, "_EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
+    ),
+    Mutation(
+        "claim that ignores expires_at",
+        "an expired job",
+        _sql(exchange, "_EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
+    ),
+    Mutation(
+        "expiry of a running job",
+        "an expiry while it runs",
+        _sql(transitions, "_EXPIRE", "WHERE state = 'PENDING' AND", "WHERE state IN ('PENDING', 'RUNNING') AND"),
+    ),
+    Mutation(
+        "application clock instead of the database's",
+        "a scheduled job",
+        _instead(ledger, "exchange", _by_application_clock),
+    ),
+    Mutation("wake before commit", "a busy day", _instead(Backend, "store", _wake_and_store)),
+    Mutation(
+        "cancel that ignores running jobs",
+        "a cancellation while it runs",
+        _sql(transitions, "_CANCEL", "state IN ('PENDING', 'RUNNING')", "state = 'PENDING'"),
+    ),
+    Mutation(
+        "cancel that ends a running job at once",
+        "a cancellation and a retry",
+        _sql(transitions, "_CANCEL", "WHEN state = 'PENDING' THEN", "WHEN true THEN", times=3),
+    ),
+    Mutation(
+        "finish that ignores cancel_requested_at",
+        "a cancellation while it runs",
+        _sql(exchange, "_EXCHANGE", "AND cancel_requested_at IS NOT NULL THEN", "AND false THEN"),
+    ),
+    Mutation(
+        "retry of a running job",
+        "a retry of a running job",
+        _sql(transitions, "_RETRY", "IN ('SUCCESS', 'FAILED', 'CANCELLED')", "<> 'PENDING'"),
+    ),
+    Mutation(
+        "retry done again when its reply is lost",
+        "a retry whose reply is lost",
+        _instead(transitions, "retry_once", _retry_again),
+    ),
+    Mutation(
+        "lost reply not looked into",
+        "a claim whose reply is lost",
+        _instead(ledger.Ledger, "_still_held", _not_looked_into),
+    ),
+    Mutation(
+        "idempotency key without request hash",
+        "the same key twice",
+        _instead(inbox, "_answer_to_repeat", _without_hash),
+    ),
+    Mutation(
+        "heartbeat that revives a buried worker",
+        "a revived worker",
+        _sql(
+            workers,
+            "_BEAT",
+            "draining = :draining\nFROM durability WHERE id = :id AND ended_at IS NULL",
+            "draining = :draining, ended_at = NULL\nFROM durability WHERE id = :id",
+        ),
+    ),
+    Mutation(
+        "prune of a job that has not ended",
+        "pruning",
+        _sql(retention, "_PRUNE", "WHERE finished_at <", "WHERE COALESCE(finished_at, created_at) <"),
+    ),
+)

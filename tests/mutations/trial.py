@@ -1,0 +1,19 @@
+"""Plays a scenario and says what gave a fault away."""
+
+from collections.abc import Callable
+
+from healing import heal
+from world import World
+from worlds import Worlds
+
+
+def catches(worlds: Worlds, scenario: Callable[[World], None]) -> str | None:
+    """What the scenario found; None if all was well."""
+    with worlds() as world:
+        try:
+            scenario(world)
+            heal(world)
+        except AssertionError as error:
+            return str(error).splitlines()[0]
+        found = world.verdict()
+    return None if not found else str(found[0]).splitlines()[0]

@@ -1,0 +1,33 @@
+"""A database in which time is simulated and everything recorded, for one world after the other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from functools import partial
+
+import psycopg
+import pytest
+import simulated_time
+from healing import world
+from people import DEAD_AFTER, RETENTION
+from recorder import Recorder
+from shed import Shed
+from world import World
+
+from servers import database, libpq_url
+from steeple import Settings
+from steeple.embedded.postgres import EmbeddedPostgres
+
+Worlds = Callable[[], AbstractContextManager[World]]
+
+
+@pytest.fixture(scope="session")
+def worlds(postgres: EmbeddedPostgres, template: str) -> Iterator[Worlds]:
+    """Makes worlds."""
+    with database(postgres, "simulated", template) as url:
+        recorder = Recorder(url)
+        recorder.install()
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            simulated_time.install(connection)
+        settings = Settings(database_url=url, broker_url="memory://", worker_dead_after=DEAD_AFTER, retention=RETENTION)
+        with psycopg.connect(libpq_url(url), autocommit=True) as control, closing(Shed(settings)) as shed:
+            yield partial(world, shed, control, recorder)
