@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ class Installation:
         """kill -9 of the whole tree, at once."""
         family = [self.process.pid, *self.family()]
         for pid in family:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # PostgreSQL's own come and go
+                os.kill(pid, signal.SIGKILL)
         self.process.communicate()
         self.api.close()
         assert wait_until(lambda: not any(map(is_alive, family)), 10)

@@ -111,9 +111,6 @@ class _Worker:
 
     def _become_slot(self, **_: object) -> None:
         """Runs in each pool process, after the fork."""
-        # It stops with its worker, whoever else is told to stop. Ignoring the signal would be inherited by what a task
-        # starts, which then could not be told to end; a handler is not.
-        signal.signal(signal.SIGTERM, lambda *_: None)
         os.setpgid(0, 0)  # the warden ends what a task started together with its slot
         try:
             self._slot = Slot(self._crew, billiard.current_process().index, Publisher(self._celery))
@@ -125,10 +122,17 @@ class _Worker:
     def _wake(self, *arguments: Any, **keywords: Any) -> None:
         """The one task that Celery knows. Which lane woke us does not matter: the claim takes the best job of all."""
         assert self._slot is not None
+        # A slot stops with its worker, whoever else is told to stop. Not at its start: billiard sets its own handler
+        # after that. Ignoring the signal would be inherited by what a task starts, which could not be told to end.
+        signal.signal(signal.SIGTERM, _stay)
         if read_wake(arguments, keywords) is None:
             self._slot.drop("a wake-up of an unknown format")
         else:
             self._slot.work()
+
+
+def _stay(number: int, frame: FrameType | None) -> None:
+    """The handler of a signal that is not meant for a slot."""
 
 
 def _prepare(celery: Celery, wake: Callable[..., None]) -> None:
