@@ -1,5 +1,6 @@
 """A database in which time is simulated and everything recorded, for one world after the other."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -17,13 +18,16 @@ from servers import database, libpq_url
 from steeple import Settings
 from steeple.embedded.postgres import EmbeddedPostgres
 
+_numbers = itertools.count()
+"""Each folder of tests that imports the fixture has a database of its own."""
+
 Worlds = Callable[[], AbstractContextManager[World]]
 
 
 @pytest.fixture(scope="session")
 def worlds(postgres: EmbeddedPostgres, template: str) -> Iterator[Worlds]:
     """Makes worlds."""
-    with database(postgres, "simulated", template) as url:
+    with database(postgres, f"simulated_{next(_numbers)}", template) as url:
         recorder = Recorder(url)
         recorder.install()
         with psycopg.connect(libpq_url(url), autocommit=True) as connection:
