@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steeple.domain.job import JobError, Reason
-from steeple.domain.outcome import Failed, Outcome, Returned, Stopped, Verdict, after_crash, decide
-from steeple.domain.retry import CRASH_CAP, Retry
+from steeple.domain.outcome import Failed, Outcome, Returned, Stopped, Verdict, decide
+from steeple.domain.retry import Retry
 from steeple.domain.states import TRANSITIONS, Cause, State
 
 POLICY = Retry(initial=8.0)
@@ -68,15 +68,3 @@ def test_every_verdict_is_a_way_out_of_running(
     assert found.state in ways
     assert (found.retry_in is not None) == (found.state == State.PENDING)
     assert found.state != State.PENDING or attempt < max_attempts
-
-
-@given(numbers, numbers, st.integers(1, CRASH_CAP), st.booleans())
-def test_a_crash_leads_back_only_while_attempts_and_crashes_are_left(
-    attempt: int, max_attempts: int, crashes: int, is_cancelled: bool
-) -> None:
-    found = after_crash(attempt=attempt, max_attempts=max_attempts, crashes=crashes, is_cancelled=is_cancelled)
-    if is_cancelled:
-        assert found == State.CANCELLED
-    else:
-        assert (found == State.PENDING) == (attempt < max_attempts and crashes < CRASH_CAP)
-        assert found in (State.PENDING, State.FAILED)

@@ -3,13 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from playground import NOW, Attempt, Playground, at, claim_of, end
-from steeple.domain.job import Finish, JobError, Reason
+from steeple.domain.job import JobError, Reason
 from steeple.domain.states import State
 from steeple.store import transitions
-from steeple.store.exchange import LATEST_FINISH, exchange, finish_one_by_one
+from steeple.store.exchange import LATEST_FINISH, exchange
 
 
 @pytest.mark.parametrize("state", [State.SUCCESS, State.FAILED])
@@ -139,28 +138,16 @@ def test_a_late_finish_is_dated_near_its_writing(playground: Playground) -> None
     assert playground.read(job.id).finished_at == at(200) - timedelta(seconds=LATEST_FINISH)
 
 
-def test_claims_and_finishes_are_durable(playground: Playground) -> None:
+def test_claims_finishes_and_releases_are_durable(playground: Playground) -> None:
     claimant = playground.worker()
     playground.add_many(2)
     with playground.engine.begin() as connection:
         (job,) = exchange(connection, [], claimant, 1, now=NOW).jobs
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
     with playground.engine.begin() as connection:
-        exchange(connection, [end(job, State.SUCCESS)], claimant, 1, now=NOW)
+        (other,) = exchange(connection, [end(job, State.SUCCESS)], claimant, 1, now=NOW).jobs
+        transitions.release(connection, [claim_of(other)])
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
-
-
-def test_one_refused_finish_does_not_lose_its_neighbours(playground: Playground) -> None:
-    claimant = playground.worker()
-    jobs = [playground.running(claimant) for _ in range(3)]
-    finishes = [end(job, State.SUCCESS) for job in jobs]
-    finishes[1] = Finish(jobs[1].id, jobs[1].fence, State.SUCCESS, result="{no json")
-    with pytest.raises(DBAPIError), playground.engine.begin() as connection:
-        exchange(connection, finishes, claimant, 0, now=NOW)
-    with playground.engine.begin() as connection:
-        refused = finish_one_by_one(connection, finishes, claimant)
-    assert len(refused) == 1
-    assert [playground.read(job.id).state for job in jobs] == [State.SUCCESS, State.RUNNING, State.SUCCESS]
 
 
 def test_an_error_with_unstorable_characters_is_stored(playground: Playground) -> None:

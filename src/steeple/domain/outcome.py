@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from steeple.domain.job import JobError, Reason
-from steeple.domain.retry import CRASH_CAP, Retry
+from steeple.domain.retry import Retry
 from steeple.domain.states import State
 
 _NEVER_RETRIED = frozenset({Reason.REJECTED, Reason.BAD_RESULT, Reason.RESULT_TOO_LARGE, Reason.UNKNOWN_TASK})
@@ -52,10 +52,3 @@ def decide(outcome: Outcome, *, attempt: int, max_attempts: int, policy: Retry, 
                 return Verdict(State.FAILED, error=error)
             delay = policy.delay(attempt, uniform) if retry_in is None else retry_in
             return Verdict(State.PENDING, error=error, retry_in=delay)
-
-
-def after_crash(*, attempt: int, max_attempts: int, crashes: int, is_cancelled: bool) -> State:
-    """Where a job goes whose slot or worker died under it; ``crashes`` counts this one."""
-    if is_cancelled:
-        return State.CANCELLED
-    return State.FAILED if crashes >= CRASH_CAP or attempt >= max_attempts else State.PENDING

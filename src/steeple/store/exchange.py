@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
-from sqlalchemy.exc import DBAPIError
 
 from steeple.domain.job import Claim, ClaimedJob, Finish
 from steeple.domain.priority import Binding, Lane, Priority
@@ -213,23 +212,6 @@ def exchange(
         due=None if rows[0].due_queue is None else Lane(rows[0].due_queue, Priority.from_rank(rows[0].due_priority)),
         is_alive=rows[0].is_alive,
     )
-
-
-def finish_one_by_one(connection: Connection, finishes: Sequence[Finish], claimant: Claimant) -> list[DBAPIError]:
-    """Record each finish by itself; returns what PostgreSQL said of those that it refused.
-
-    For a batch that was refused as a whole: one bad row must not lose its neighbours.
-    """
-    refused = []
-    for finish in finishes:
-        try:
-            with connection.begin_nested():
-                exchange(connection, [finish], claimant, 0)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            refused.append(error)
-    return refused
 
 
 def read_claimed(connection: Connection, claim: Claim) -> ClaimedJob | None:

@@ -217,7 +217,6 @@ def edit(connection: Connection, job_id: UUID, change: Edit) -> Lane:
 
 def release(connection: Connection, claims: Sequence[Claim], *, delay: float = 0.0) -> int:
     """Give claims back, due in ``delay`` seconds, or when they were; returns how many were still held."""
-    _not_durable(connection)
     return len(connection.execute(_RELEASE, _claim_arrays(claims) | {"delay": delay}).all())
 
 
@@ -260,7 +259,3 @@ def _refusal(connection: Connection, job_id: UUID, action: str) -> SteepleError:
 
 def _claim_arrays(claims: Sequence[Claim]) -> dict[str, Any]:
     return {"ids": [claim.id for claim in claims], "fences": [claim.fence for claim in claims]}
-
-
-def _not_durable(connection: Connection) -> None:
-    connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))

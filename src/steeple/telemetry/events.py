@@ -106,10 +106,6 @@ def database_failed(error: BaseException) -> None:
     _log.warning("database_failed", error=_first_line(error))
 
 
-def attendant_failed(error: BaseException) -> None:
-    _log.error("attendant_failed", exc_info=error)
-
-
 def coroutine_exited(error: BaseException) -> None:
     """A task that an async task had started raised SystemExit or the like."""
     _log.warning("coroutine_exited", error=repr(error))
