@@ -13,6 +13,7 @@
     ├── StateConflict                 the job's state does not allow the action
     ├── UniqueKeyHeld                 an active job holds the unique key
     ├── IdempotencyKeyReused          same idempotency key, another request
+    ├── CutOff                        a worker could not work for long, and ended
     ├── WaitTimeout                   the job has not ended in time
     ├── JobFailed                     ``Handle.result`` of a job that ended FAILED
     └── JobCancelled                  ``Handle.result`` of a job that ended CANCELLED
@@ -99,6 +100,10 @@ class IdempotencyKeyReused(SteepleError):
     def __init__(self, key: str, job_id: str) -> None:
         super().__init__(f"idempotency key {key!r} was used for another request, job {job_id}")
         self.key, self.job_id = key, job_id
+
+
+class CutOff(SteepleError):
+    """A worker that could not work for long has ended, for its supervisor to start it again."""
 
 
 class WaitTimeout(SteepleError):

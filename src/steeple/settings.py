@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     )
     kill_after: Seconds = Field(10.0, description="From the soft signal to SIGKILL of the slot.")
     shutdown_grace: Seconds = Field(30.0, description="How long running tasks may go on after SIGTERM.")
+    cut_off_after: Seconds = Field(
+        300.0, description="A worker that cannot reach its database or broker for so long exits, to be started again."
+    )
     unknown_task_grace: Seconds = Field(30.0, description="How long a job waits for a worker that knows its task.")
 
     max_body_bytes: PositiveInt = 16 * 1024 * 1024

@@ -44,6 +44,11 @@ class Shape:
     slots: int = 2
 
 
+def _path() -> str:
+    """Where parts find the tasks, before whatever the tests themselves were given."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+
+
 class Servers:
     """A PostgreSQL and a Valkey, and the proxies through which parts reach them."""
 
@@ -95,7 +100,7 @@ class Fleet:
         self._folder = folder
         self.servers = servers
         settings = QUICK if quick else {}
-        self._environment = settings | servers.addresses | {"PYTHONPATH": str(Path(__file__).parent)}
+        self._environment = settings | servers.addresses | {"PYTHONPATH": _path()}
         self._started = 0
         self.shape = shape or Shape()
         self.apis: list[Part] = []

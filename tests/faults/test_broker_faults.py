@@ -14,8 +14,6 @@ from steeple.domain.priority import Lane, Priority
 from steeple.embedded.processes import wait_until
 from steeple.settings import Settings
 
-pytestmark = pytest.mark.soak
-
 PATIENCE = 30.0
 
 LANE = Lane(None, Priority.HIGH)
@@ -35,6 +33,7 @@ def test_killed_and_restarted_empty(stage: Stage) -> None:
         stage.progress(crowd)
 
 
+@pytest.mark.soak
 def test_emptied_again_and_again(stage: Stage) -> None:
     with stage.load() as crowd, broker(stage.servers) as client:
         for _ in range(30):
@@ -58,6 +57,7 @@ def test_stalled(stage: Stage) -> None:
         stage.progress(crowd)
 
 
+@pytest.mark.soak
 def test_out_of_memory(stage: Stage) -> None:
     with stage.load() as crowd, broker(stage.servers) as client, stage.trouble():
         client.config_set("maxmemory", 1)
@@ -68,7 +68,8 @@ def test_out_of_memory(stage: Stage) -> None:
         stage.progress(crowd)
 
 
-@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [4, 60])
+@pytest.mark.soak
 def test_partitioned(stage: Stage, seconds: float) -> None:
     with stage.load() as crowd, stage.trouble():
         with stage.servers.broker_line.stalled():

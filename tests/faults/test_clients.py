@@ -18,8 +18,6 @@ from stage import Stage
 
 from steeple.embedded.processes import wait_until
 
-pytestmark = pytest.mark.soak
-
 PATIENCE = 30.0
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
@@ -71,6 +69,7 @@ def test_cancel_races_finish(stage: Stage) -> None:
     assert set(answers) == {202, 409}
 
 
+@pytest.mark.soak
 def test_manual_retry_races_a_stale_worker(stage: Stage) -> None:
     """The worker that comes back had the job before another one had it, and before somebody had it run again."""
     with stage.load():

@@ -16,8 +16,6 @@ from steeple.embedded.processes import wait_until
 from steeple.settings import Settings
 from steeple.store.engine import create_engine
 
-pytestmark = pytest.mark.soak
-
 PATIENCE = 30.0
 LEASE = 3.5
 
@@ -68,6 +66,7 @@ def test_every_backend_terminated_again_and_again(stage: Stage) -> None:
             stage.progress(crowd, 5)
 
 
+@pytest.mark.soak
 def test_connections_exhausted(stage: Stage) -> None:
     """Somebody takes every connection that there is, those of the parts, too."""
     with stage.load() as crowd:
@@ -122,6 +121,7 @@ def test_cut_off_from_the_database(stage: Stage, cut: str) -> None:
         assert stage.wait_ended(job_id)["state"] == "SUCCESS"
 
 
+@pytest.mark.soak
 def test_a_stranger_s_lock_on_a_dead_worker_s_job_holds_up_no_other(stage: Stage) -> None:
     with stage.load() as crowd:
         locked, other = stage.held(), stage.held()

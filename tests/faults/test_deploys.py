@@ -13,8 +13,6 @@ from stage import Stage
 from steeple.domain.states import Cause
 from steeple.store.migrate import head
 
-pytestmark = pytest.mark.soak
-
 GRACE = float(QUICK["STEEPLE_SHUTDOWN_GRACE"])
 SLACK = 2.0
 

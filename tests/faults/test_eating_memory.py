@@ -10,8 +10,6 @@ import psutil
 import pytest
 from stage import Stage
 
-pytestmark = pytest.mark.soak
-
 _MEGABYTE = 1 << 20
 _ALLOWED = 250
 _WANTED = 600

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fleet import QUICK
@@ -9,11 +10,13 @@ from stage import Stage
 
 from steeple.embedded.processes import is_alive, wait_until
 
-pytestmark = pytest.mark.soak
-
 TIMEOUT = 0.5
+STAGES = ("requested_at", "signalled_at", "killed_at")
 IN_TIME = float(QUICK["STEEPLE_KILL_AFTER"]) + 2.0
 """After the timeout, or the request to cancel: in production, 10 s + 2 s."""
+
+DEAF = {"hogs the interpreter in C", "masks signals"}
+"""These have to be killed."""
 
 HOSTILE: dict[str, tuple[str, dict[str, object]]] = {
     "sleeps": ("fault.sleep", {"seconds": 60}),
@@ -33,6 +36,7 @@ def test_task_past_its_timeout(stage: Stage, what: str) -> None:
         assert wait_until(lambda: not any(map(is_alive, started)), IN_TIME), started
     assert (job["state"], job["error"]["reason"], job["attempt"], job["crashes"]) == ("FAILED", "timeout", 1, 0)
     assert _seconds(job, "started_at", "finished_at") < TIMEOUT + IN_TIME
+    _check_stages(stage, job, "timeout", is_killed=what in DEAF)
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -46,6 +50,17 @@ def test_task_cancelled(stage: Stage, what: str) -> None:
         assert wait_until(lambda: not any(map(is_alive, started)), IN_TIME), started
     assert (job["state"], job["error"], job["attempt"], job["crashes"]) == ("CANCELLED", None, 1, 0)
     assert _seconds(job, "cancel_requested_at", "finished_at") < IN_TIME
+    _check_stages(stage, job, "cancel", is_killed=what in DEAF)
+
+
+def _check_stages(stage: Stage, job: dict[str, Any], reason: str, *, is_killed: bool) -> None:
+    """They stand on the job, in order; if the task ended at once, a moment after its outcome."""
+    job_id = UUID(job["id"])
+    assert wait_until(lambda: stage.job(job_id)["stop"] is not None, IN_TIME)
+    stop = stage.job(job_id)["stop"]
+    assert (stop["reason"], stop["killed_at"] is not None) == (reason, is_killed)
+    times = [datetime.fromisoformat(stop[each]) for each in STAGES if stop[each] is not None]
+    assert times == sorted(times)
 
 
 def _seconds(job: dict[str, Any], since: str, until: str) -> float:

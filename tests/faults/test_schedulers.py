@@ -12,8 +12,6 @@ from stage import Stage
 
 from parts import Part
 
-pytestmark = pytest.mark.soak
-
 PATIENCE = 30.0
 
 _TWO_HOURS_PASS = """
@@ -22,7 +20,8 @@ UPDATE jobs SET run_at = run_at - interval '2 h', expires_at = expires_at - inte
 _TWO_HOURS_OF_SILENCE = "UPDATE workers SET heartbeat_at = heartbeat_at - interval '2 h' WHERE name LIKE %s"
 
 
-@pytest.mark.parametrize("schedulers", [2, pytest.param(4, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("schedulers", [2, 4])
+@pytest.mark.soak
 def test_several_schedulers(stage: Stage, schedulers: int) -> None:
     """All of them rescue the same dead workers' jobs, and wake the same lanes."""
     with ExitStack() as guests:
@@ -61,6 +60,7 @@ def test_scheduler_dead_for_two_hours(stage: Stage) -> None:
     assert (ended[late]["state"], ended[late]["error"]["reason"]) == ("FAILED", "expired")
 
 
+@pytest.mark.soak
 def test_host_clocks_ten_minutes_apart(stage: Stage, tmp_path: Path) -> None:
     fast, slow = (_clock(tmp_path, minutes * 60) for minutes in (10, -10))
     regular = stage.fleet.parts

@@ -23,8 +23,6 @@ from steeple.worker.board import Board, Stop
 from steeple.worker.interrupts import SOFT_SIGNAL
 from steeple.worker.slot import Crew, Slot
 
-pytestmark = pytest.mark.soak
-
 JOBS = 400
 SIGNALS = 4000
 

@@ -27,6 +27,7 @@ JOB: Final[dict[str, Any]] = {
     "result": {"pages": 12},
     "error": None,
     "cancel_requested_at": None,
+    "stop": None,
     "schedule_id": None,
 }
 
@@ -45,6 +46,7 @@ ATTEMPT: Final[dict[str, Any]] = {
     "started_at": "2026-11-24T00:00:00.012345Z",
     "finished_at": "2026-11-24T00:00:05Z",
     "error": ERROR,
+    "stop": None,
 }
 
 LOG_LINE: Final[dict[str, Any]] = {
@@ -87,4 +89,5 @@ WORKER: Final[dict[str, Any]] = {
     "heartbeat_at": "2026-11-24T00:00:02Z",
     "silence": 1.2,
     "draining": False,
+    "trouble": None,
 }

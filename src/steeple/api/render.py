@@ -23,7 +23,8 @@ def job_text(job: JobView) -> str:
         f'"crashes":{job.crashes},"created_at":{_time(job.created_at)},"started_at":{_time(job.started_at)},'
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
         f'"result":{job.result or "null"},"error":{job.error or "null"},'
-        f'"cancel_requested_at":{_time(job.cancel_requested_at)},"schedule_id":{_text(schedule_id)}}}'
+        f'"cancel_requested_at":{_time(job.cancel_requested_at)},"stop":{job.stop or "null"},'
+        f'"schedule_id":{_text(schedule_id)}}}'
     )
 
 
@@ -37,7 +38,7 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"unique_key":{_text(job.unique_key)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
-        f'"result":null,"error":null,"cancel_requested_at":null,"schedule_id":null}}'
+        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null}}'
     )
 
 
@@ -53,7 +54,8 @@ def _attempt_text(attempt: AttemptView) -> str:
     return (
         f'{{"attempt":{attempt.attempt},"state":"{attempt.state.value}","fence":{attempt.fence},'
         f'"worker":{_text(attempt.worker)},"started_at":{_time(attempt.started_at)},'
-        f'"finished_at":{_time(attempt.finished_at)},"error":{attempt.error or "null"}}}'
+        f'"finished_at":{_time(attempt.finished_at)},"error":{attempt.error or "null"},'
+        f'"stop":{attempt.stop or "null"}}}'
     )
 
 

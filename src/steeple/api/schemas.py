@@ -1,7 +1,7 @@
 """What replies hold, for the OpenAPI document only: they are written by ``render``, and not looked at again."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -20,6 +20,15 @@ class JobError(_Reply):
     message: str
     traceback: str | None = None
     reason: Reason
+
+
+class Stop(_Reply):
+    """How a running task was stopped, stage by stage."""
+
+    reason: Annotated[Literal["cancel", "timeout"], Field(description="Why.")]
+    requested_at: Annotated[datetime, Field(description="When somebody cancelled it, or its time was up.")]
+    signalled_at: Annotated[datetime, Field(description="When the task was told.")]
+    killed_at: Annotated[datetime | None, Field(description="When its process was killed, as it did not heed that.")]
 
 
 class Job(_Reply):
@@ -47,6 +56,7 @@ class Job(_Reply):
     result: Any
     error: JobError | None
     cancel_requested_at: datetime | None
+    stop: Annotated[Stop | None, Field(description="How the latest attempt was stopped, if it was.")]
     schedule_id: str | None
 
 
@@ -100,6 +110,7 @@ class Attempt(_Reply):
     started_at: datetime | None
     finished_at: datetime | None
     error: JobError | None
+    stop: Stop | None
 
 
 class Attempts(_Reply):
@@ -186,6 +197,7 @@ class Worker(_Reply):
     heartbeat_at: datetime
     silence: Annotated[float, Field(description="Seconds since its last heartbeat.")]
     draining: bool
+    trouble: Annotated[str | None, Field(description="What keeps it from working, in words.")]
 
 
 class Workers(_Reply):

@@ -49,6 +49,7 @@ def _shown(worker: WorkerRow, running: Sequence[RunningJob]) -> dict[str, object
         "heartbeat_at": time_text(worker.heartbeat_at),
         "silence": worker.silence,
         "draining": worker.draining,
+        "trouble": worker.trouble,
     }
 
 

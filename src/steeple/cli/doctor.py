@@ -139,6 +139,10 @@ def _workers(settings: Settings) -> Finding:
         engine.dispose()
     if not workers:
         return Finding("workers", Verdict.FAULT, "none is alive", "start one: `steeple worker MODULE:APP`")
+    if troubled := [f"{worker.name} is {worker.trouble}" for worker in workers if worker.trouble]:
+        return Finding(
+            "workers", Verdict.FAULT, ", ".join(troubled), "look at its log, and at the way from it to there"
+        )
     names = ", ".join(f"{worker.name} ({worker.slots} slots)" for worker in workers)
     return Finding("workers", Verdict.OK, names)
 

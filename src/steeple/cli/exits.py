@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     USAGE = 2, "wrong usage, arguments, configuration or API key"
     NOT_FOUND = 3, "no such job or key"
     CONFLICT = 4, "the job's state or a held unique key does not allow it"
-    UNREACHABLE = 5, "the API or the database does not answer, or not now"
+    UNREACHABLE = 5, "the API, the database or the broker does not answer, or not now"
     JOB_FAILED = 6, "the job that was waited for ended FAILED"
     JOB_CANCELLED = 7, "the job that was waited for ended CANCELLED"
     WAIT_TIMEOUT = 8, "the job had not ended when the wait did"

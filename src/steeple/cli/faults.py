@@ -51,6 +51,8 @@ def explain(error: Exception) -> Fault | None:
             return Fault(error.message, error.code)
         case errors.ConfigurationError():
             return Fault(redacted(str(error)), ExitCode.USAGE)
+        case errors.CutOff():
+            return Fault(f"the worker ended: it was {error}; start it again", ExitCode.UNREACHABLE)
         case errors.SteepleError():
             return Fault(redacted(str(error)), ExitCode.FAILED)
         case _:

@@ -26,6 +26,15 @@ class JobError(_OpenReply):
     reason: str | None = None
 
 
+class Stop(_OpenReply):
+    """How a running task was stopped; ``reason``: ``cancel`` or ``timeout``. No ``killed_at``: it heeded the signal."""
+
+    reason: str
+    requested_at: AwareDatetime | None = None
+    signalled_at: AwareDatetime | None = None
+    killed_at: AwareDatetime | None = None
+
+
 class Job(_Reply):
     """A job as the API last saw it. ``timeout`` is in seconds; all times are aware of their zone, UTC."""
 
@@ -51,6 +60,7 @@ class Job(_Reply):
     result: Any = None
     error: JobError | None = None
     cancel_requested_at: AwareDatetime | None = None
+    stop: Stop | None = None
     schedule_id: str | None = None
 
     @property
@@ -82,6 +92,7 @@ class Attempt(_OpenReply):
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     error: JobError | None = None
+    stop: Stop | None = None
 
 
 class LogLine(_OpenReply):

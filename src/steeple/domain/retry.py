@@ -1,7 +1,9 @@
 """When a failed attempt is tried again: exponential backoff with full jitter, as a pure function."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 CRASH_CAP = 3
 """A job whose slot or worker died this many times under it fails: it is likely the cause."""
@@ -34,6 +36,12 @@ class Retry:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= least):
                 raise ValueError(f"{name} is a finite number, {least:g} or more, not {value!r}")
+
+    @classmethod
+    def stored(cls, stored: Mapping[str, Any]) -> Self:
+        """From what was stored; leaves out what a newer version put beside what this one knows."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
 
     def ceiling(self, attempt: int) -> float:
         """The longest delay after ``attempt`` (1 for the first), in seconds."""

@@ -1,7 +1,7 @@
 """The statement at the heart: it finishes the last batch and claims the next, in one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -56,12 +56,12 @@ finished AS (
     FROM clock, held
     WHERE jobs.id = held.id
     RETURNING jobs.id, jobs.attempt, jobs.worker_id, held.fence, held.target, held.error,
-              jobs.started_at, clock.now - held.ended_ago * interval '1 s' AS ended_at
+              jobs.stop, jobs.started_at, clock.now - held.ended_ago * interval '1 s' AS ended_at
 ),
 recorded AS (
-    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error)
+    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
     SELECT id, fence, attempt, CAST(CASE WHEN target = 'CANCELLED' THEN 'CANCELLED' ELSE 'FAILED' END AS job_state),
-           worker_id, started_at, ended_at, CAST(error AS json)
+           worker_id, started_at, ended_at, CAST(error AS json), stop
     FROM finished WHERE target <> 'SUCCESS'
 ),
 claimant AS MATERIALIZED (
@@ -127,7 +127,7 @@ chosen AS (
 claimed AS (
     UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
         started_at = clock.now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
-        progress = NULL
+        progress = NULL, stop = NULL
     FROM chosen, clock WHERE jobs.id = chosen.id
     RETURNING chosen.place, jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
               retry, run_at, started_at AS claimed_at, crashes
@@ -220,12 +220,6 @@ def read_claimed(connection: Connection, claim: Claim) -> ClaimedJob | None:
     return None if row is None else _claimed_job(row)
 
 
-def _retry(stored: dict[str, Any]) -> Retry:
-    """Leaves out what a newer version may have stored beside what this one knows."""
-    known = {field.name for field in fields(Retry)}
-    return Retry(**{name: value for name, value in stored.items() if name in known})
-
-
 def _finish_arrays(finishes: Sequence[Finish]) -> dict[str, Any]:
     return {
         "ids": [finish.id for finish in finishes],
@@ -256,7 +250,7 @@ def _claimed_job(row: Row[Any]) -> ClaimedJob:
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         timeout=row.timeout,
-        retry=None if row.retry is None else _retry(row.retry),
+        retry=None if row.retry is None else Retry.stored(row.retry),
         run_at=row.run_at,
         claimed_at=row.claimed_at,
         crashes=row.crashes,

@@ -31,13 +31,16 @@ ON CONFLICT (hash) DO NOTHING
 """)
 
 # Every key, in the order in which they were made.
-_LIST = text("SELECT * FROM api_keys ORDER BY id")
+_LIST = text("SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_keys ORDER BY id")
 
 # Revokes a key, once.
 _REVOKE = text("UPDATE api_keys SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id")
 
 # The key that a request shows, unless it is revoked.
-_FIND = text("SELECT * FROM api_keys WHERE hash = :hash AND revoked_at IS NULL")
+_FIND = text("""
+SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_keys
+WHERE hash = :hash AND revoked_at IS NULL
+""")
 
 # Whether there ever was a key, and whether one is good now.
 _ANY = text(

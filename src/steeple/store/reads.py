@@ -17,7 +17,7 @@ _JOBS = text("""
 SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority, tags, unique_key, run_at, expires_at,
        timeout, attempt, max_attempts, crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
        CAST(progress AS text) AS progress, CAST(result AS text) AS result, CAST(error AS text) AS error,
-       cancel_requested_at, schedule_id
+       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id
 FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
 WHERE jobs.id = ANY (CAST(:ids AS uuid[]))
 """)
@@ -29,12 +29,14 @@ SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state IN ('SUCCESS
 
 # A job's attempts: those that were put down when they ended, and the one that stands on the job itself.
 _ATTEMPTS = text("""
-SELECT taken.attempt, taken.state, taken.fence, workers.name AS worker, taken.started_at, taken.finished_at, taken.error
+SELECT taken.attempt, taken.state, taken.fence, workers.name AS worker, taken.started_at, taken.finished_at,
+       taken.error, taken.stop
 FROM (
-    SELECT attempt, state, fence, worker_id, started_at, finished_at, CAST(error AS text) AS error
+    SELECT attempt, state, fence, worker_id, started_at, finished_at, CAST(error AS text) AS error,
+           CAST(stop AS text) AS stop
     FROM attempts WHERE job_id = :id
     UNION ALL
-    SELECT attempt, state, fence, worker_id, started_at, finished_at, NULL
+    SELECT attempt, state, fence, worker_id, started_at, finished_at, NULL, CAST(stop AS text)
     FROM jobs WHERE id = :id AND state IN ('RUNNING', 'SUCCESS')
 ) AS taken LEFT JOIN workers ON workers.id = taken.worker_id
 ORDER BY fence DESC LIMIT :limit
@@ -46,7 +48,9 @@ _EXISTS = text("SELECT EXISTS (SELECT FROM jobs WHERE id = :id)")
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as it is shown. ``args``, ``progress``, ``result`` and ``error`` are JSON text, kept number for number."""
+    """A job as it is shown. ``args``, ``progress``, ``result``, ``error`` and ``stop`` are JSON text, kept number
+    for number.
+    """
 
     id: UUID
     state: State
@@ -71,12 +75,13 @@ class JobView:
     result: str | None
     error: str | None
     cancel_requested_at: datetime | None
+    stop: str | None
     schedule_id: UUID | None
 
 
 @dataclass(frozen=True)
 class AttemptView:
-    """An attempt as it is shown. ``error`` is JSON text."""
+    """An attempt as it is shown. ``error`` and ``stop`` are JSON text."""
 
     attempt: int
     state: State
@@ -85,6 +90,7 @@ class AttemptView:
     started_at: datetime | None
     finished_at: datetime | None
     error: str | None
+    stop: str | None
 
 
 def read_jobs(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, JobView]:

@@ -83,6 +83,7 @@ class Job(Table):
     progress: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    stop: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
@@ -135,6 +136,7 @@ class Attempt(Table):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
+    stop: Mapped[dict[str, Any] | None]
 
 
 class LogLine(Table):
@@ -166,6 +168,7 @@ class Worker(Table):
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
     ended_at: Mapped[datetime | None]
+    trouble: Mapped[str | None]
 
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 

@@ -25,7 +25,9 @@ WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priorit
 """)
 
 # Every task that a part has registered.
-_ALL = text("SELECT * FROM tasks ORDER BY name")
+_ALL = text("""
+SELECT name, description, schema, queue, priority, timeout, retry, is_async FROM tasks ORDER BY name
+""")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def all_tasks(connection: Connection) -> list[TaskRecord]:
             queue=row.queue,
             priority=Priority.from_rank(row.priority),
             timeout=row.timeout,
-            retry=Retry(**row.retry),
+            retry=Retry.stored(row.retry),
             is_async=row.is_async,
         )
         for row in connection.execute(_ALL)

@@ -32,8 +32,8 @@ WITH ended AS MATERIALIZED (
     SELECT * FROM jobs WHERE id = :id AND state IN ('SUCCESS', 'FAILED', 'CANCELLED') FOR UPDATE
 ),
 kept AS (
-    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at)
-    SELECT id, fence, attempt, state, worker_id, started_at, finished_at FROM ended WHERE state = 'SUCCESS'
+    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, stop)
+    SELECT id, fence, attempt, state, worker_id, started_at, finished_at, stop FROM ended WHERE state = 'SUCCESS'
 ),
 uncounted AS (
     UPDATE finished_minutes AS counted SET jobs = counted.jobs - 1
@@ -50,7 +50,7 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL
 FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
@@ -85,7 +85,7 @@ claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at,
+    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop,
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                 WHEN crashes + 1 >= :crash_cap OR attempt >= max_attempts THEN 'FAILED'
                 ELSE 'PENDING' END AS target,
@@ -95,9 +95,9 @@ held AS MATERIALIZED (
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
 recorded AS (
-    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error)
+    INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
     SELECT id, fence, attempt, CAST(CASE WHEN target = 'CANCELLED' THEN 'CANCELLED' ELSE 'FAILED' END AS job_state),
-           worker_id, started_at, clock.now, error
+           worker_id, started_at, clock.now, error, stop
     FROM held, clock
 )
 UPDATE jobs SET

@@ -21,7 +21,7 @@ ON CONFLICT (id) DO NOTHING
 # A worker that was taken for dead stays dead: no row is matched, and its jobs are no longer its own.
 _BEAT = text("""
 WITH durability AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)
-UPDATE workers SET heartbeat_at = now(), draining = :draining
+UPDATE workers SET heartbeat_at = now(), trouble = :trouble, draining = :draining
 FROM durability WHERE id = :id AND ended_at IS NULL
 RETURNING id
 """)
@@ -54,7 +54,7 @@ ORDER BY jobs.worker_id, jobs.id LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
 # Workers whose heartbeat is fresh.
 _LIVE = text("""
 SELECT id, name, version, slots, queues, priorities, tasks, started_at, heartbeat_at, draining,
-       now() - heartbeat_at AS silence
+       trouble, now() - heartbeat_at AS silence
 FROM workers
 WHERE ended_at IS NULL AND heartbeat_at >= now() - CAST(:dead_after AS float8) * interval '1 s'
 ORDER BY started_at, id
@@ -99,7 +99,7 @@ class NewWorker:
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A live worker. ``silence``: seconds since its last heartbeat."""
+    """A live worker. ``silence``: seconds since its last heartbeat. ``trouble``: what keeps it from working."""
 
     id: UUID
     name: str
@@ -112,6 +112,7 @@ class WorkerRow:
     heartbeat_at: datetime
     silence: float
     draining: bool
+    trouble: str | None
 
     @property
     def binding(self) -> Binding:
@@ -162,9 +163,10 @@ def register(connection: Connection, worker: NewWorker) -> None:
     )
 
 
-def beat(connection: Connection, worker_id: UUID, *, draining: bool) -> bool:
+def beat(connection: Connection, worker_id: UUID, *, draining: bool, trouble: str | None = None) -> bool:
     """Record a heartbeat; False if the worker has been declared dead, and must begin anew."""
-    return connection.execute(_BEAT, {"id": worker_id, "draining": draining}).first() is not None
+    parameters = {"id": worker_id, "draining": draining, "trouble": trouble}
+    return connection.execute(_BEAT, parameters).first() is not None
 
 
 def end(connection: Connection, worker_id: UUID) -> None:
@@ -221,4 +223,5 @@ def _worker(row: Row[Any]) -> WorkerRow:
         heartbeat_at=row.heartbeat_at,
         silence=max(0.0, row.silence.total_seconds()),
         draining=row.draining,
+        trouble=row.trouble,
     )

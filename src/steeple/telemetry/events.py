@@ -21,6 +21,11 @@ def worker_started(name: str, slots: int, queues: Sequence[str] | None, prioriti
     _log.info("worker_started", worker=name, slots=slots, queues=queues or "all", priorities=list(priorities))
 
 
+def worker_cut_off(name: str, line: str, seconds: float) -> None:
+    """It has been able to do nothing for long, and stops for its supervisor to start it again."""
+    _log.error("worker_cut_off", worker=name, cut_off_from=line, seconds=round(seconds))
+
+
 def worker_draining(name: str) -> None:
     """No job is claimed any more; those that run have the shutdown grace."""
     _log.info("worker_draining", worker=name)

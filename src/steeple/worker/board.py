@@ -20,7 +20,7 @@ from steeple.domain.job import Claim
 
 _HEADER = struct.Struct("=16sq")
 _HEADER_BYTES = 64
-_PID_AT, _USED_AT, _AT_WORK_AT = 0, 8, 16
+_PID_AT, _USED_AT, _AT_WORK_AT, _FAILING_AT = 0, 8, 16, 24
 _SEAT_HEADER_BYTES = 64
 _NUMBER = struct.Struct("=q")
 _RUNNING = struct.Struct("=16sqdd")
@@ -136,6 +136,14 @@ class Seat:
     def is_at_work(self, value: bool) -> None:
         self._write(_AT_WORK_AT, value)
 
+    @property
+    def is_failing(self) -> bool:
+        """The database does not take what the slot has to write, or lets it claim nothing."""
+        return bool(self._read(_FAILING_AT))
+
+    def tell_failing(self, value: bool) -> None:
+        self._write(_FAILING_AT, value)
+
     def is_deserted(self) -> bool:
         """True if whoever took the seat is dead. Only another process may ask."""
         if not self.pid:
@@ -155,6 +163,7 @@ class Seat:
         )
         self._memory[begin:end] = bytes(end - begin)
         self._write(_AT_WORK_AT, 0)
+        self._write(_FAILING_AT, 0)
         self._write(_PID_AT, 0)
 
     def begin(self, place: int, running: Running) -> None:

@@ -13,11 +13,11 @@ _LONGEST_PAUSE = 1.0
 
 
 class WakeConsumer(Consumer):  # type: ignore[misc]
-    """``controller.on_dropped(count)`` is told of every message that was no wake-up."""
+    """``controller.on_dropped`` is told of every message that was no wake-up, ``on_broker`` whether one can come."""
 
     def ensure_connected(self, conn: Any) -> Any:
         conn.ensure_connection(
-            events.broker_away,
+            self._on_away,
             interval_start=0.2,
             interval_step=0.2,
             interval_max=_LONGEST_PAUSE,
@@ -26,10 +26,20 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
         self.first_connection_attempt = False
         return conn
 
+    def loop_args(self) -> Any:
+        """Celery asks for these when all is set up and messages can come."""
+        self.controller.on_broker(is_there=True)
+        return super().loop_args()
+
     def on_connection_error_before_connected(self, exc: BaseException) -> None:
         """A broker that takes the connection and refuses what follows, such as a Redis that is full."""
+        self.controller.on_broker(is_there=False)
         events.broker_lost(exc)
         sleep(_LONGEST_PAUSE)
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        self.controller.on_broker(is_there=False)
+        super().on_connection_error_after_connected(exc)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         self._drop(message, "a message of an unknown form")
@@ -42,6 +52,10 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         self._drop(message, f"a message that cannot be decoded: {type(exc).__name__}")
+
+    def _on_away(self, error: BaseException, retry_in: float) -> None:
+        self.controller.on_broker(is_there=False)
+        events.broker_away(error, retry_in)
 
     def _drop(self, message: Any, what: str) -> None:
         message.ack_log_error(_Log, self.connection_errors)

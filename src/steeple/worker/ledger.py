@@ -32,7 +32,7 @@ class GaveUp(Exception):
 class Ledger:
     """``known`` names the claims that the slot knows of beside those that it has just taken from the batch.
 
-    ``must_give_up`` tells when to stop trying.
+    ``must_give_up`` tells when to stop trying. ``tell_failing`` is told whether the last exchange failed.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Ledger:
         reporter: SlotReporter,
         known: Callable[[], set[Claim]],
         must_give_up: Callable[[], bool],
+        tell_failing: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         # A statement alone is a transaction of its own: one round trip.
@@ -52,6 +53,7 @@ class Ledger:
         self._reporter = reporter
         self._known = known
         self._must_give_up = must_give_up
+        self._tell_failing = tell_failing
         self._lock = threading.Lock()
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
@@ -68,9 +70,12 @@ class Ledger:
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
-                    return self._exchange(left, released, limit)
+                    exchanged = self._exchange(left, released, limit)
+                    self._tell_failing(False)
+                    return exchanged
                 except DatabaseError as error:
                     events.database_failed(error)
+                    self._tell_failing(True)
                     self._is_in_doubt = True
                     is_refused = is_data_error(error)
             raise GaveUp

@@ -21,6 +21,7 @@ from steeple.broker.wake import Publisher
 from steeple.domain.priority import Binding, Priority
 from steeple.domain.retry import Retry
 from steeple.domain.statistics import CounterName
+from steeple.errors import CutOff
 from steeple.settings import Settings
 from steeple.store import tasks
 from steeple.store.engine import create_engine, database_url, in_transaction
@@ -31,6 +32,7 @@ from steeple.task import Task
 from steeple.telemetry import events, logs
 from steeple.worker.board import Board
 from steeple.worker.consumer import WakeConsumer
+from steeple.worker.lifelines import Lifeline
 from steeple.worker.slot import Crew, Slot
 from steeple.worker.warden import Warden
 
@@ -48,7 +50,10 @@ def run(
     queues: Sequence[str] | None = None,
     priorities: Sequence[Priority] = tuple(Priority),
 ) -> int:
-    """Work until SIGTERM or SIGINT asks to stop; a second one ends the grace for running tasks. Returns 0."""
+    """Work until SIGTERM or SIGINT asks to stop; a second one ends the grace for running tasks. Returns 0.
+
+    Raises ``CutOff``, after all was brought to an end as by SIGTERM, if it could not work for too long.
+    """
     logs.configure(settings, "worker")
     _quieten()
     if settings.auto_upgrade:
@@ -70,7 +75,7 @@ class _Worker:
         _prepare(self._celery, self._wake)
         self._slot: Slot | None = None
         signals.worker_process_init.connect(self._become_slot, weak=False)
-        self._warden = Warden(self._engine, crew.board, self._row(), crew.settings, self._policy)
+        self._warden = Warden(self._engine, crew.board, self._row(), crew.settings, self._policy, self._stop)
 
     def run(self) -> int:
         in_transaction(
@@ -89,6 +94,8 @@ class _Worker:
         self._warden.close()
         self._engine.dispose()
         events.worker_stopped(self._crew.name)
+        if self._warden.cut is not None:
+            raise CutOff(str(self._warden.cut))
         return int(controller.exitcode or 0)
 
     def _row(self) -> NewWorker:
@@ -106,6 +113,9 @@ class _Worker:
         """Nothing here may block or log: it interrupts the main thread anywhere."""
         if self._crew.board.is_draining:
             self._warden.hurry()
+        self._stop()
+
+    def _stop(self) -> None:
         self._warden.drain()
         state.should_stop = 0
 
@@ -166,6 +176,9 @@ class _Controller(WorkController):  # type: ignore[misc]
             without_mingle=True,
             without_heartbeat=True,
         )
+
+    def on_broker(self, *, is_there: bool) -> None:
+        self._warden.lifelines.note(Lifeline.BROKER, holds=is_there)
 
     def on_dropped(self, what: str) -> None:
         events.wake_dropped(what)

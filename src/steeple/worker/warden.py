@@ -16,13 +16,15 @@ from time import monotonic
 from steeple.domain.job import Claim
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
-from steeple.store import counters, transitions, workers
+from steeple.store import counters, stops, transitions, workers
 from steeple.store.engine import DatabaseError, Engine, briefly, in_transaction, is_away
+from steeple.store.stops import StopNote, StopReason
 from steeple.store.workers import NewWorker, Watched
 from steeple.submission import new_id
 from steeple.telemetry import events
 from steeple.worker.board import Board, Place, Running, Seat, Stop
 from steeple.worker.interrupts import SOFT_SIGNAL
+from steeple.worker.lifelines import Cut, Lifeline, Lifelines
 from steeple.worker.settling import Death, Policies, settle
 
 _TICK_SECONDS = 0.1
@@ -33,14 +35,26 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class _Asked:
-    """A task was asked to stop, at a moment of the monotonic clock."""
+    """A task was asked to stop: since when it should, when it was told and killed, by the monotonic clock."""
 
     stop: Stop
+    since: float
     at: float
+    killed_at: float | None = None
 
 
 class Warden(threading.Thread):
-    def __init__(self, engine: Engine, board: Board, worker: NewWorker, settings: Settings, policies: Policies) -> None:
+    """``end_worker`` ends all as SIGTERM would."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        board: Board,
+        worker: NewWorker,
+        settings: Settings,
+        policies: Policies,
+        end_worker: Callable[[], None],
+    ) -> None:
         super().__init__(name="warden", daemon=True)
         self._engine = engine
         # A heartbeat alone is a transaction of its own: a process that is stopped right after it holds no lock on its
@@ -50,7 +64,12 @@ class Warden(threading.Thread):
         self._worker = worker
         self._settings = settings
         self._policies = policies
+        self._end_worker = end_worker
+        self.lifelines = Lifelines()
+        self.cut: Cut | None = None
+        """Why the worker stopped by itself, if it did."""
         self._asked: dict[Claim, _Asked] = {}
+        self._unwritten: dict[Claim, _Asked] = {}
         self._killed: set[int] = set()
         self._buried: set[int] = set()
         self._database_at = 0.0
@@ -86,6 +105,7 @@ class Warden(threading.Thread):
         """After the slots have ended: settle what they left, and end the worker's row."""
         self._is_closing.set()
         self.join()
+        self._attempt(self._write_stops)
         self._settle_the_dead()
         self._attempt(self._write_counts)
         self._attempt(lambda: in_transaction(self._engine, lambda connection: workers.end(connection, self._worker.id)))
@@ -103,6 +123,7 @@ class Warden(threading.Thread):
         except DatabaseError as error:
             events.database_failed(error)
             if is_away(error):
+                self.lifelines.note(Lifeline.DATABASE, holds=False)
                 self._database_at = monotonic() + _RETRY_SECONDS
         except Exception as error:  # noqa: BLE001 - nobody else looks after the slots
             events.warden_failed(error)
@@ -111,6 +132,8 @@ class Warden(threading.Thread):
         """One thing after the other, the heartbeat first. What fails, or would wait too long, holds up no other."""
         now = monotonic()
         self._look_at_the_slots(now)
+        self._look_at_the_lifelines()
+        self._attempt(self._write_stops)
         if now >= self._beat_at or (self._board.is_draining and not self._is_drain_told):
             self._attempt(lambda: self._beat(now))
         self._settle_the_dead()
@@ -123,10 +146,14 @@ class Warden(threading.Thread):
 
     def _beat(self, now: float) -> None:
         draining = self._board.is_draining
+        cut = self.lifelines.longest_cut()
+        trouble = None if cut is None else str(cut)
         is_alive = in_transaction(
-            self._single, lambda connection: workers.beat(connection, self._worker.id, draining=draining)
+            self._single,
+            lambda connection: workers.beat(connection, self._worker.id, draining=draining, trouble=trouble),
         )
         self._beat_at = now + self._settings.heartbeat_interval
+        self.lifelines.note(Lifeline.DATABASE, holds=True)
         if draining and not self._is_drain_told:
             events.worker_draining(self._worker.name)
         self._is_drain_told = draining
@@ -134,6 +161,15 @@ class Warden(threading.Thread):
             self._board.worker_id = self._worker.id  # also if the reply to its registration was lost
         else:
             self._begin_anew(now)
+
+    def _look_at_the_lifelines(self) -> None:
+        """A worker that has been able to do nothing for long ends, for its supervisor to start it again."""
+        self.lifelines.note(Lifeline.CLAIMS, holds=not any(seat.is_failing for seat in self._board.seats))
+        cut = self.lifelines.longest_cut()
+        if cut is not None and cut.seconds >= self._settings.cut_off_after and not self._board.is_draining:
+            events.worker_cut_off(self._worker.name, cut.line, cut.seconds)
+            self.cut = cut
+            self._end_worker()
 
     def _write_counts(self) -> None:
         with self._counts_lock:
@@ -193,16 +229,17 @@ class Warden(threading.Thread):
                 elif is_alive and is_grace_over:
                     self._ask(seat, place, running, Stop.SHUTDOWN, now)
                 if (asked := self._asked.get(running.claim)) is not None:
-                    present[running.claim] = asked
                     if is_alive:
                         self._kill_if_deaf(seat, running, asked, now)
+                    present[running.claim] = self._asked[running.claim]
         self._asked = present
 
     def _ask(self, seat: Seat, place: Place, running: Running, stop: Stop, now: float) -> None:
         """Send the soft signal, once per claim."""
         if running.claim not in self._asked:
             place.ask_to_stop(running.claim, stop)
-            self._asked[running.claim] = _Asked(stop, now)
+            since = running.deadline if stop is Stop.TIMEOUT else now
+            self._note(running.claim, _Asked(stop, since, now))
             events.stop_asked(running.claim, stop.name.lower())
             _signal(seat.pid, SOFT_SIGNAL)
 
@@ -213,6 +250,21 @@ class Warden(threading.Thread):
             events.slot_killed(seat.number, seat.pid, running.claim, asked.stop.name.lower())
             self._killed.add(seat.number)
         _signal(seat.pid, signal.SIGKILL)
+        if asked.killed_at is None:
+            self._note(running.claim, replace(asked, killed_at=now))
+
+    def _note(self, claim: Claim, asked: _Asked) -> None:
+        self._asked[claim] = asked
+        if asked.stop in _REASONS:
+            self._unwritten[claim] = asked
+
+    def _write_stops(self) -> None:
+        if not self._unwritten:
+            return
+        now = monotonic()
+        notes = [_stop_note(claim, asked, now) for claim, asked in self._unwritten.items()]
+        briefly(self._engine, lambda connection: stops.note(connection, notes))
+        self._unwritten.clear()
 
     def _settle_the_dead(self) -> None:
         for seat in self._board.seats:
@@ -238,6 +290,15 @@ class Warden(threading.Thread):
         self._killed.discard(seat.number)
         self._buried.discard(seat.number)
         seat.clear()
+
+
+_REASONS = {Stop.CANCEL: StopReason.CANCEL, Stop.TIMEOUT: StopReason.TIMEOUT}
+"""What is noted on a job; one that a shutdown cut short starts anew."""
+
+
+def _stop_note(claim: Claim, asked: _Asked, now: float) -> StopNote:
+    killed_ago = None if asked.killed_at is None else now - asked.killed_at
+    return StopNote(claim, _REASONS[asked.stop], now - asked.since, now - asked.at, killed_ago)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
