@@ -15,6 +15,9 @@ STAGES = ("requested_at", "signalled_at", "killed_at")
 IN_TIME = float(QUICK["STEEPLE_KILL_AFTER"]) + 2.0
 """After the timeout, or the request to cancel: in production, 10 s + 2 s."""
 
+SLACK = 10.0
+"""For a machine under load; much shorter than a hung connection is waited for."""
+
 DEAF = {"hogs the interpreter in C", "masks signals"}
 """These have to be killed."""
 
@@ -65,3 +68,14 @@ def _check_stages(stage: Stage, job: dict[str, Any], reason: str, *, is_killed: 
 
 def _seconds(job: dict[str, Any], since: str, until: str) -> float:
     return (datetime.fromisoformat(job[until]) - datetime.fromisoformat(job[since])).total_seconds()
+
+
+def test_a_timeout_does_not_wait_for_a_database_that_hangs(stage: Stage) -> None:
+    """What stops a task needs no database; only its outcome has to wait."""
+    with stage.load():
+        job_id = stage.begun("fault.deaf", {"seconds": 60}, timeout=2.0, max_attempts=1, priority="high")
+        slot = stage.slot_of(job_id)
+        with stage.trouble(), stage.servers.database_line.stalled():
+            assert wait_until(lambda: not is_alive(slot), 2.0 + IN_TIME + SLACK), stage.fleet.said
+        job = stage.wait_ended(job_id)
+    assert (job["error"]["reason"], job["stop"]["killed_at"] is not None) == ("timeout", True)

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from steeple.errors import ConfigurationError
 from steeple.settings import Settings
+from steeple.store.patience import PatientAsyncConnection, PatientConnection
 
 T = TypeVar("T")
 
@@ -71,6 +72,7 @@ def database_url(settings: Settings) -> URL:
 def create_engine(settings: Settings, *, size: int = 5) -> Engine:
     """An engine whose connections commit each statement by itself unless a transaction is begun by hand."""
     engine = sqlalchemy.create_engine(database_url(settings), **_pool(size))
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "connect", _prepare_connection)
     return engine
 
@@ -82,7 +84,9 @@ def create_aio_engine(settings: Settings, *, size: int = 10, is_atomic: bool = T
     round trips where work is a single statement, or any part of it may stand alone.
     """
     options = {} if is_atomic else {"isolation_level": "AUTOCOMMIT"}
-    engine = create_async_engine(database_url(settings), **_pool(size), **options)
+    pool = _pool(size)
+    pool["connect_args"] = pool["connect_args"] | {"async_creator_fn": PatientAsyncConnection.connect}
+    engine = create_async_engine(database_url(settings), **pool, **options)
     event.listen(engine.sync_engine, "connect", _prepare_connection)
     return engine
 
@@ -95,6 +99,10 @@ def _pool(size: int) -> dict[str, Any]:
         "connect_args": _CONNECT,
         "query_cache_size": 1200,
     }
+
+
+def _connect(_dialect: object, _record: object, words: list[Any], options: dict[str, Any]) -> PatientConnection:
+    return PatientConnection.connect(*words, **options)
 
 
 def _prepare_connection(dbapi_connection: Any, _record: object) -> None:

@@ -120,6 +120,10 @@ def warden_failed(error: BaseException) -> None:
     _log.error("warden_failed", exc_info=error)
 
 
+def clerk_failed(error: BaseException) -> None:
+    _log.error("clerk_failed", exc_info=error)
+
+
 def _of(claim: Claim | None) -> dict[str, object]:
     return {} if claim is None else {"job_id": str(claim.id), "fence": claim.fence}
 

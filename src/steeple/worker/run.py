@@ -1,4 +1,4 @@
-"""Runs a worker: Celery's controller and pool, the warden beside them, slots in the pool's processes."""
+"""Runs a worker: Celery's controller and pool, the warden and the clerk beside them, slots in the pool's processes."""
 
 import gc
 import logging
@@ -31,9 +31,11 @@ from steeple.submission import new_id
 from steeple.task import Task
 from steeple.telemetry import events, logs
 from steeple.worker.board import Board
+from steeple.worker.clerk import Clerk
 from steeple.worker.consumer import WakeConsumer
-from steeple.worker.lifelines import Lifeline
+from steeple.worker.lifelines import Lifeline, Lifelines
 from steeple.worker.slot import Crew, Slot
+from steeple.worker.stopping import Stopping
 from steeple.worker.warden import Warden
 
 _START_SECONDS = 60.0
@@ -75,23 +77,27 @@ class _Worker:
         _prepare(self._celery, self._wake)
         self._slot: Slot | None = None
         signals.worker_process_init.connect(self._become_slot, weak=False)
-        self._warden = Warden(self._engine, crew.board, self._row(), crew.settings, self._policy, self._stop)
+        stopping = Stopping(crew.settings.kill_after)
+        self._warden = Warden(crew.name, crew.board, crew.settings, stopping, self._stop)
+        self._clerk = Clerk(self._engine, crew.board, self._row(), crew.settings, self._policy, stopping, self._warden)
 
     def run(self) -> int:
         in_transaction(
             self._engine, lambda connection: tasks.register(connection, [task.record for task in self._tasks()])
         )
-        self._warden.register()
-        controller = _Controller(self._celery, self._crew, self._warden)
+        self._clerk.register()
+        controller = _Controller(self._celery, self._crew, self._warden.lifelines, self._clerk)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         gc.collect()
         gc.freeze()  # what is there by now is shared with the slots, and the collector must not touch its pages
         self._warden.start()
+        self._clerk.start()
         binding = self._crew.binding
         events.worker_started(self._crew.name, self._crew.slots, binding.queues, binding.priorities)
         controller.start()
         self._warden.close()
+        self._clerk.close()
         self._engine.dispose()
         events.worker_stopped(self._crew.name)
         if self._warden.cut is not None:
@@ -163,8 +169,9 @@ def _quieten() -> None:
 class _Controller(WorkController):  # type: ignore[misc]
     """Celery's worker without its command line: the pool and the consumer."""
 
-    def __init__(self, celery: Celery, crew: Crew, warden: Warden) -> None:
-        self._warden = warden
+    def __init__(self, celery: Celery, crew: Crew, lifelines: Lifelines, clerk: Clerk) -> None:
+        self._lifelines = lifelines
+        self._clerk = clerk
         celery.conf.worker_proc_alive_timeout = _START_SECONDS
         celery.conf.worker_consumer = f"{WakeConsumer.__module__}:{WakeConsumer.__qualname__}"
         super().__init__(
@@ -178,8 +185,8 @@ class _Controller(WorkController):  # type: ignore[misc]
         )
 
     def on_broker(self, *, is_there: bool) -> None:
-        self._warden.lifelines.note(Lifeline.BROKER, holds=is_there)
+        self._lifelines.note(Lifeline.BROKER, holds=is_there)
 
     def on_dropped(self, what: str) -> None:
         events.wake_dropped(what)
-        self._warden.count(CounterName.DROPPED_WAKE_UPS)
+        self._clerk.count(CounterName.DROPPED_WAKE_UPS)
