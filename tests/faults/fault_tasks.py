@@ -139,9 +139,11 @@ def crash(effects: str, context: Context, times: int, seconds: float = 0.0) -> d
 
 @app.task("fault.hog", retry=_QUICK)
 def hog(effects: str, context: Context, seconds: int) -> dict[str, Any]:
-    """Holds the interpreter's lock in a call of C."""
+    """Holds the interpreter's lock in a call of C that no signal interrupts: it locks a mutex twice, for ever."""
     with effect(effects, context) as done:
-        ctypes.PyDLL(None).sleep(seconds)
+        mutex = ctypes.create_string_buffer(128)  # all zero: PTHREAD_MUTEX_INITIALIZER
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
         return done
 
 
