@@ -59,7 +59,7 @@ SELECT set_config(name, value, false)
 FROM unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS setting (name, value)
 """
 
-_CONNECT = {
+CONNECT = {
     "connect_timeout": 5,
     "application_name": "steeple",
     "keepalives_idle": _KEEPALIVES_IDLE,
@@ -67,6 +67,7 @@ _CONNECT = {
     "keepalives_count": _KEEPALIVES_COUNT,
     "tcp_user_timeout": _UNHEARD_MILLISECONDS,
 }
+"""What libpq is told for every connection."""
 
 
 def database_url(settings: Settings) -> URL:
@@ -109,7 +110,7 @@ def _pool(size: int) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": size,
         "pool_timeout": 10,
-        "connect_args": _CONNECT,
+        "connect_args": CONNECT,
         "hide_parameters": True,  # arguments of jobs, idempotency keys: errors end in logs
         "query_cache_size": 1200,
     }
