@@ -65,7 +65,7 @@ test: lint ## Every check and test, what CI runs
 .PHONY: soak
 soak: develop ## Break everything, in simulation and for real, for long: make soak SOAK_MINUTES=60 (SOAK_SEED=… plays it again)
 	SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/pytest --capture=no --timeout=0 -m '' \
-		tests/simulation tests/simulation/soak.py tests/faults $(ARGS)
+		tests/simulation tests/simulation/soak.py tests/faults tests/machines tests/pgbouncer $(ARGS)
 
 .PHONY: mutations
 mutations: develop ## List deliberate faults in the product, and what in the tests gives each away

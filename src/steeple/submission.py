@@ -38,11 +38,10 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
-Text = Annotated[str, AfterValidator(_storable)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
-Tag = Annotated[Text, Field(min_length=1, max_length=100)]
-Key = Annotated[Text, Field(min_length=1, max_length=255)]
+Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)]
+Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
 MaxAttempts = Annotated[int, Field(ge=1, le=1000)]
 
 

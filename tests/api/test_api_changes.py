@@ -81,7 +81,6 @@ def test_a_retry_is_refused_while_another_job_has_the_unique_key(api: Api, playg
         ({"run_at": "2031-01-01T01:00:00+01:00"}, {"run_at": "2031-01-01T00:00:00Z"}),
         ({"max_attempts": 7}, {}),
         ({"priority": "low", "queue": "q", "max_attempts": 1}, {}),
-        ({"priority": "high", "queue": None}, {"queue": "default"}),
         ({}, {}),
     ],
 )

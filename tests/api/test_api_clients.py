@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from running_api import NOBODY, Api
+from running_api import NOBODY, Api, running
 from typer.testing import CliRunner
 
 from playground import Playground
+from steeple import Settings, Steeple
 from steeple.cli.root import app
 from steeple.client import Client, Conflict, InvalidRequest, JobNotFound, WaitTimeout
 from steeple.domain.states import State
@@ -100,3 +101,31 @@ def test_the_command_line_submits_lists_and_shows(
     assert [job["id"] for job in json.loads(steeple("list", "--json", "--state", "PENDING"))] == [job_id]
     assert steeple("cancel", job_id).split() == [job_id, "CANCELLED"]
     assert json.loads(steeple("show", job_id, "--attempts", "--logs", "--json"))["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("knows_code", [True, False], ids=["with the tasks' code", "with their schemas only"])
+def test_the_command_line_says_how_to_write_text_that_reads_as_json(
+    shared_database_url: str, playground: Playground, monkeypatch: pytest.MonkeyPatch, knows_code: bool
+) -> None:
+    settings = Settings(database_url=shared_database_url, broker_url=None)
+    tasks = Steeple(settings)
+
+    @tasks.task("render")
+    def render(month: str, copies: int = 1) -> str:
+        return month * copies
+
+    with running(settings, tasks):
+        pass  # so that they are registered
+    with running(settings, tasks if knows_code else None) as api:
+        monkeypatch.setenv("STEEPLE_URL", api.url)
+
+        def submit(*pairs: str) -> str:
+            arguments = [word for pair in pairs for word in ("--arg", pair)]
+            result = CliRunner().invoke(app, ["jobs", "submit", "render", *arguments])
+            assert (result.exit_code == 0) == (not result.stderr)
+            return result.stderr
+
+        assert "as text it is --arg month='\"2026\"'" in submit("month=2026")
+        assert "as text it is --arg month='\"true\"'" in submit("month=true", "copies=2")
+        assert "as text" not in submit("month=text", "copies=x")
+        assert submit('month="2026"') == ""

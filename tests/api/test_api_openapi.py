@@ -72,7 +72,8 @@ def test_every_operation_has_words_for_people(document: dict[str, Any]) -> None:
 def test_every_refusal_is_declared_as_a_problem_with_an_example(document: dict[str, Any]) -> None:
     for method, path, operation in operations(document):
         refusals = {status: reply for status, reply in operation["responses"].items() if status >= "400"}
-        expected = {"422", "500", "503"} | (set() if path in ("/livez", "/readyz") else {"401", "403"})
+        expected = {"405", "422", "431", "500", "503"}
+        expected |= set() if path in ("/livez", "/readyz") else {"401", "403", "421"}
         assert expected <= set(refusals), path
         assert ("400" in refusals) == ("requestBody" in operation) == ("415" in refusals) == ("413" in refusals), path
         assert ("404" in refusals) == ("{job_id}" in path), path
@@ -82,6 +83,7 @@ def test_every_refusal_is_declared_as_a_problem_with_an_example(document: dict[s
             for example in reply["content"][media_type]["examples"].values():
                 assert example["value"]["status"] == int(status)
         assert "Retry-After" in refusals["503"]["headers"]
+        assert "Allow" in refusals["405"]["headers"]
 
 
 def test_bodies_and_replies_have_schemas_and_examples(document: dict[str, Any]) -> None:
@@ -108,8 +110,25 @@ def test_the_security_scheme_is_declared_where_a_key_is_asked_for(document: dict
 
 def test_every_kind_of_problem_is_declared_somewhere_or_cannot_be(document: dict[str, Any]) -> None:
     declared = set(re.findall(r"/problems/([a-z-]+)", str(document["paths"])))
-    of_no_operation = {Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, Kind.HEADERS_TOO_LARGE}
+    of_no_operation = {Kind.BAD_REQUEST, Kind.NOT_FOUND}
     assert declared == {kind.slug for kind in set(Kind) - of_no_operation - {Kind.TOO_MANY_REQUESTS}}
+
+
+def test_links_lead_from_each_reply_with_a_job_to_what_can_be_done_with_it(document: dict[str, Any]) -> None:
+    linked = {"submit_job", "submit_batch", "list_jobs", "show_job", "update_job", "cancel_job", "retry_job"}
+    for _, _, operation in operations(document):
+        replies = [reply for status, reply in operation["responses"].items() if status < "300"]
+        links = {name: link for reply in replies for name, link in reply.get("links", {}).items()}
+        assert bool(links) == (operation["operationId"] in linked)
+        for name, link in links.items():
+            assert link["operationId"] == name
+            assert "{job_id}" in OPERATIONS[name][1]
+
+
+def test_what_is_never_null_is_not_described_as_if_it_could_be(document: dict[str, Any]) -> None:
+    change = document["components"]["schemas"]["JobChange"]
+    assert "null" not in str(change)
+    assert set(change["properties"]) == {"priority", "queue", "run_at", "max_attempts"}
 
 
 def test_references_lead_somewhere(document: dict[str, Any]) -> None:

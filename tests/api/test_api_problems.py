@@ -152,7 +152,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(api: Api)
     length = api.services.settings.max_body_bytes + 1
     head, body = exchange(
         api,
-        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % length,
     )
     assert head.startswith("HTTP/1.1 413 ")

@@ -74,7 +74,7 @@ def test_it_serves_and_ends_in_order_though_a_request_waits(
         with httpx2.Client(base_url=url, timeout=30) as http:
             job = http.post("/v1/jobs", json={"task": "double", "args": {"number": 2}}).json()
             held = connect(url)
-            held.sendall(f"GET /v1/jobs/{job['id']}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            held.sendall(f"GET /v1/jobs/{job['id']}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert httpx2.get(f"{url}/v1/jobs/{job['id']}").json() == job  # this came later, and is answered
             began = monotonic()
             api.send_signal(how)

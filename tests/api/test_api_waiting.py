@@ -115,7 +115,7 @@ def test_a_client_that_goes_is_no_longer_waited_for(api: Api, playground: Playgr
     job_id = playground.add()
     host, port = api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_until(lambda: waiting(api) == 1)
     wait_until(lambda: waiting(api) == 0)
 

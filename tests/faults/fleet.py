@@ -52,14 +52,19 @@ def _path() -> str:
 class Servers:
     """A PostgreSQL and a Valkey, and the proxies through which parts reach them."""
 
-    def __init__(self, folder: Path, *, fast: bool = True) -> None:
-        self.postgres = EmbeddedPostgres(folder / "postgres", socket_directory(folder / "postgres"), fast=fast)
+    def __init__(self, folder: Path, *, fast: bool = True, address: str = "") -> None:
+        sockets = socket_directory(folder / "postgres")
+        self.postgres = EmbeddedPostgres(folder / "postgres", sockets, fast=fast, address=address)
         self.valkey = EmbeddedValkey(folder / "valkey", socket_directory(folder / "valkey"))
-        self.postgres.start()
-        self.valkey.start()
+        self.start()
         upgrade(self.postgres.url())
         self.database_line = PostgresProxy(self.postgres.socket_dir / ".s.PGSQL.5432")
         self.broker_line = Proxy(self.valkey.socket_path)
+
+    def start(self) -> None:
+        """Each where it belongs."""
+        self.postgres.start()
+        self.valkey.start()
 
     def close(self) -> None:
         for line in (self.database_line, self.broker_line):

@@ -111,6 +111,19 @@ def test_a_retry_whose_answer_was_lost_is_not_done_twice(playground: Playground)
     assert playground.read(job.id).state is State.PENDING
 
 
+def test_a_retry_that_was_refused_is_not_taken_for_done_when_the_job_has_run_meanwhile(playground: Playground) -> None:
+    """The first try met a pending job, and its refusal was lost with the connection: the claim has raised the fence."""
+    claimant = playground.worker()
+    job_id = playground.add(now=None)
+    request = transitions.retry_once(job_id)
+    with pytest.raises(StateConflict):
+        do(playground, request)
+    (job,) = playground.claim(claimant, now=None)
+    playground.finish(claimant, end(job, State.SUCCESS))
+    do(playground, request)
+    assert playground.read(job_id).state is State.PENDING
+
+
 def test_released_claims_count_no_attempt(playground: Playground) -> None:
     claimant = playground.worker()
     jobs = [playground.running(claimant) for _ in range(3)]

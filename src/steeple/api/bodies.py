@@ -2,18 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TypeVar
 
 from starlette.requests import Request
 
+from steeple.api import strict_json
 from steeple.api.problem_kinds import Kind
-from steeple.api.problems import Fault, Refusal, refusal
-from steeple.api.strict_json import NotJson
+from steeple.api.problems import Fault, Problem, Refusal, refusal
+from steeple.api.strict_json import NotJson, UnacceptableJson
+from steeple.errors import FieldError
+from steeple.faults import token
 
 T = TypeVar("T")
 
 _OFF_LOOP_CHARS = 64 * 1024
 """A text over this is taken apart by a thread, so that other requests need not wait for it."""
+
+_MOST_MEMBERS = 50
 
 
 async def apart(text: str, work: Callable[[str], T]) -> T:
@@ -23,10 +29,38 @@ async def apart(text: str, work: Callable[[str], T]) -> T:
 
 async def read_json_text(request: Request, headers: Mapping[bytes, bytes], limit: int) -> str:
     """The text of a body that claims to be JSON. Raises ``Refusal``, ``NotJson``."""
+    _require_json(headers)
+    return _decoded(await _read(request, headers, limit))
+
+
+async def require_no_members(request: Request, limit: int) -> None:
+    """For an operation that takes none: a body may be missing, or an empty object.
+
+    Raises ``Refusal``, ``NotJson``, ``UnacceptableJson``.
+    """
+    headers = dict(request.scope["headers"])
+    body = await _read(request, headers, limit)
+    if not body:
+        return
+    _require_json(headers)
+    value = await apart(_decoded(body), strict_json.parse)
+    if not isinstance(value, dict):
+        raise UnacceptableJson(strict_json.faults(value) or [FieldError("", "must be an empty object, or no body")])
+    if value:
+        names = islice(value, _MOST_MEMBERS)
+        raise UnacceptableJson([FieldError(token(name), "is not known here: leave it out") for name in names])
+
+
+def _require_json(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding != b"identity":
+        raise _encoded(encoding)
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":
         raise _unsupported(media_type)
-    body = await _read(request, headers, limit)
+
+
+def _decoded(body: bytes) -> str:
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -54,6 +88,19 @@ async def _read(request: Request, headers: Mapping[bytes, bytes], limit: int) ->
 
 class Disconnected(Exception):
     """The client has gone: nobody waits for an answer."""
+
+
+def _encoded(encoding: bytes) -> Refusal:
+    detail = "must be left out: the body is read as it is"
+    fault = Fault("/Content-Encoding", detail, "header")
+    given = encoding.decode("ascii", "replace")[:100] or "nothing"
+    problem = Problem(
+        Kind.UNSUPPORTED_MEDIA_TYPE,
+        f"the body is encoded as {given}, which is not understood: send it as it is, without a Content-Encoding",
+        (fault,),
+        headers={"Accept-Encoding": "identity"},
+    )
+    return Refusal(problem)
 
 
 def _unsupported(media_type: bytes) -> Refusal:

@@ -5,13 +5,15 @@ from typing import Annotated
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
-from steeple.api.keyring import Caller
+from steeple.api.keyring import ANYONE, Caller
+from steeple.api.requests import require_single
 from steeple.api.services import services_of
+from steeple.api.visitors import require_local
 from steeple.store.keys import Scope
 
 
 class Allows(HTTPBearer):
-    """Lets callers with a scope in. FastAPI describes it as the API's security scheme."""
+    """Lets callers with a scope in, whose query is in order. FastAPI describes it as the API's security scheme."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(
@@ -23,7 +25,11 @@ class Allows(HTTPBearer):
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         authorization = dict(request.scope["headers"]).get(b"authorization")
-        return await services_of(request).keyring.admit(authorization, self.scope)
+        caller = await services_of(request).keyring.admit(authorization, self.scope)
+        if caller is ANYONE:
+            require_local(request)
+        require_single(request)
+        return caller
 
 
 Reader = Annotated[Caller, Security(Allows(Scope.READ))]

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from steeple.api import openapi, schemas, strict_json
-from steeple.api.bodies import apart, read_json_text
+from steeple.api.bodies import apart, read_json_text, require_no_members
 from steeple.api.deps import Writer
 from steeple.api.jobs import JobId
 from steeple.api.problem_kinds import Kind
 from steeple.api.render import job_text
 from steeple.api.replies import ACCEPTED, find_job, job_id_of, json_reply
-from steeple.api.requests import JobChange, NoQuery
+from steeple.api.requests import JobChange, NoQuery, Nothing
 from steeple.api.services import services_of
 from steeple.api.strict_json import UnacceptableJson
 from steeple.errors import FieldError, InvalidJob
@@ -33,12 +33,18 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=ACCEPTED,
     response_model=schemas.Job,
     response_description="The job: cancelled if it was pending; if it runs, with `cancel_requested_at`.",
-    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT),
+    responses={
+        **openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, *openapi.BODY_PROBLEMS),
+        ACCEPTED: {"links": openapi.links_of_job("update_job")},
+    },
+    openapi_extra=openapi.body(Nothing, {}, required=False),
 )
 async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
     """A pending job is cancelled at once. A running one is told to stop, and made to if it does not."""
     wanted = job_id_of(job_id)
-    await services_of(request).writes.run(lambda connection: transitions.cancel(connection, wanted))
+    services = services_of(request)
+    await require_no_members(request, services.settings.max_body_bytes)
+    await services.writes.run(lambda connection: transitions.cancel(connection, wanted))
     return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
 
 
@@ -49,12 +55,17 @@ async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     status_code=ACCEPTED,
     response_model=schemas.Job,
     response_description="The job, pending again.",
-    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, Kind.UNIQUE_KEY_HELD),
+    responses={
+        **openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, Kind.UNIQUE_KEY_HELD, *openapi.BODY_PROBLEMS),
+        ACCEPTED: {"links": openapi.links_of_job()},
+    },
+    openapi_extra=openapi.body(Nothing, {}, required=False),
 )
 async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
     """A job that has ended, however it did, becomes pending with all its attempts before it."""
     wanted = job_id_of(job_id)
     services = services_of(request)
+    await require_no_members(request, services.settings.max_body_bytes)
     lane = await services.writes.run(transitions.retry_once(wanted))
     services.wakes.wake({lane: 1})
     return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
@@ -66,7 +77,10 @@ async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Anno
     summary="Change a pending job",
     response_model=schemas.Job,
     response_description="The job as it is now.",
-    responses=openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, *openapi.BODY_PROBLEMS),
+    responses={
+        **openapi.problems(Kind.JOB_NOT_FOUND, Kind.STATE_CONFLICT, *openapi.BODY_PROBLEMS),
+        200: {"links": openapi.links_of_job()},
+    },
     openapi_extra=openapi.body(JobChange, {"priority": "high"}),
 )
 async def update_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:

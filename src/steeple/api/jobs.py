@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     summary="List jobs, newest first",
     response_model=schemas.JobPage,
     response_description="A page of jobs.",
-    responses=openapi.problems(),
+    responses={**openapi.problems(), 200: {"links": openapi.links_of_job("update_job", at="/jobs/0/id")}},
 )
 async def list_jobs(request: Request, caller: Reader, query: Annotated[JobQuery, Query()]) -> Response:
     """The jobs that match all filters. To go on, repeat the request with `cursor` set to `next_cursor`.
@@ -56,7 +56,10 @@ async def list_jobs(request: Request, caller: Reader, query: Annotated[JobQuery,
     response_description="The job.",
     responses={
         **openapi.problems(Kind.JOB_NOT_FOUND),
-        200: {"headers": openapi.reply_headers(ETag="Of this version of the job.")},
+        200: {
+            "headers": openapi.reply_headers(ETag="Of this version of the job."),
+            "links": openapi.links_of_job("update_job"),
+        },
         304: {"description": "The job is as the client has it.", "headers": openapi.reply_headers(ETag="The same.")},
     },
     openapi_extra=openapi.headers("If-None-Match", "Prefer"),

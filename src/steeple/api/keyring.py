@@ -27,7 +27,8 @@ class Caller:
         return self.rank >= _RANKS[scope]
 
 
-_ANYONE = Caller("anonymous", _RANKS[Scope.ADMIN])
+ANYONE = Caller("anonymous", _RANKS[Scope.ADMIN])
+"""Whoever calls without a key while none is asked for."""
 
 
 class Keyring:
@@ -45,7 +46,7 @@ class Keyring:
         if caller is None:
             if not await self._is_open():
                 raise _unauthorized()
-            caller = _ANYONE
+            caller = ANYONE
         if not caller.may(scope):
             raise refusal(Kind.FORBIDDEN, f"this needs a key with the scope {scope.value}")
         return caller

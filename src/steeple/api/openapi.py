@@ -11,15 +11,21 @@ from pydantic.json_schema import models_json_schema
 from steeple.api import examples, schemas
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
-from steeple.api.requests import BatchRequest, JobChange, SubmitRequest
+from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
 
-_EVERYWHERE: Final = (Kind.INVALID_REQUEST, Kind.INTERNAL_ERROR, Kind.UNAVAILABLE)
-_GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN)
+_EVERYWHERE: Final = (
+    Kind.METHOD_NOT_ALLOWED,
+    Kind.INVALID_REQUEST,
+    Kind.HEADERS_TOO_LARGE,
+    Kind.INTERNAL_ERROR,
+    Kind.UNAVAILABLE,
+)
+_GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
@@ -58,7 +64,8 @@ _HEADERS: Final[dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     },
     "Prefer": {
-        "description": "`wait=N`: answer when the job ends, or after N seconds; 60 at the most (RFC 7240).",
+        "description": "`wait=N`: answer when the job ends, or after N seconds; 60 at the most. One that cannot be "
+        "read is ignored, as RFC 7240 has it; `Preference-Applied` tells that it was heeded.",
         "schema": {"type": "string"},
         "example": "wait=10",
     },
@@ -78,13 +85,22 @@ def problems(*kinds: Kind, guarded: bool = True) -> dict[int | str, dict[str, An
         reply["content"][MEDIA_TYPE]["examples"][kind.slug] = {"summary": kind.title, "value": _example(kind)}
         if kind.status in (429, 503):
             reply["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+        if kind is Kind.METHOD_NOT_ALLOWED:
+            reply["headers"] = reply_headers(Allow="The methods that this path knows.")
     return found
 
 
-def body(model: type[BaseModel], example: object) -> dict[str, Any]:
+def body(model: type[BaseModel], example: object, *, required: bool = True) -> dict[str, Any]:
     """``openapi_extra`` of an operation that reads a body."""
     schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def links_of_job(*more: str, at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names a job ``at`` this place: operations on it, by their ids."""
+    names = ("show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", *more)
+    return {name: {"operationId": name, "parameters": {"job_id": f"$response.body#{at}"}} for name in names}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -36,6 +36,15 @@ class Kind(Enum):
             "scopes."
         ),
     )
+    CROSS_SITE = (
+        "cross-site",
+        403,
+        "A page of another site may not do this",
+        (
+            "Before the first API key is made, the API is open to programs on its machine, and to no page that some "
+            "other site shows in a browser there. Once a key was made (`steeple keys create`) it goes by the key alone."
+        ),
+    )
     NOT_FOUND = ("not-found", 404, "There is no such page", "No operation of the API has this path. See `/docs`.")
     JOB_NOT_FOUND = (
         "job-not-found",
@@ -77,7 +86,17 @@ class Kind(Enum):
         "unsupported-media-type",
         415,
         "The body's type is not understood",
-        "Bodies are JSON: send `Content-Type: application/json`.",
+        "Bodies are JSON as it is: send `Content-Type: application/json`, and no `Content-Encoding`.",
+    )
+    MISDIRECTED = (
+        "misdirected",
+        421,
+        "The API does not answer to this name",
+        (
+            "Before the first API key is made, the API answers only to `localhost` and to addresses of its own "
+            "machine: a web page could else reach it by a name that leads there. Use one of those in the URL, let a "
+            "proxy send `Host: localhost`, or make a key with `steeple keys create`."
+        ),
     )
     INVALID_REQUEST = (
         "invalid-request",
@@ -85,7 +104,7 @@ class Kind(Enum):
         "The request is not valid",
         (
             "`errors` names each place and what is wrong there: by `pointer`, a JSON Pointer into the body, or with "
-            "`in` into the query, the path or the headers. Nothing was stored."
+            "`in` into the query, the path or the headers. Nothing was done."
         ),
     )
     UNKNOWN_TASK = (

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from steeple import errors
 from steeple.api.problem_kinds import Kind
 from steeple.api.strict_json import NotJson, UnacceptableJson
+from steeple.api.wording import plain
 from steeple.errors import FieldError
 from steeple.faults import token
 from steeple.store.engine import DatabaseError, is_data_error, is_unavailable
@@ -31,7 +32,7 @@ class Fault:
 
     @classmethod
     def of(cls, error: FieldError) -> "Fault":
-        return cls(error.pointer, error.detail)
+        return cls(error.pointer, plain(error.detail))
 
     def document(self) -> dict[str, str]:
         found = {"pointer": self.pointer, "detail": self.detail}
@@ -126,20 +127,24 @@ def _of_steeple_error(error: errors.SteepleError) -> Problem | None:
             return Problem(Kind.UNIQUE_KEY_HELD, detail, (Fault("/unique_key", detail),), {"job_id": error.job_id})
         case errors.IdempotencyKeyReused():
             fault = Fault("/Idempotency-Key", "came with another body before", "header")
-            return Problem(Kind.IDEMPOTENCY_KEY_REUSED, str(error), (fault,), {"job_id": error.job_id})
+            # Without the key, which may be known to nobody else.
+            detail = f"the Idempotency-Key came with another body before, which made job {error.job_id}"
+            return Problem(Kind.IDEMPOTENCY_KEY_REUSED, detail, (fault,), {"job_id": error.job_id})
     return None
 
 
 def _at_fault(kind: Kind, found: Sequence[FieldError]) -> Problem:
-    first = "; ".join(f"{error.pointer or 'the body'}: {error.detail}" for error in found[:3])
-    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
-    return Problem(kind, first + more, tuple(map(Fault.of, found)))
+    faults = tuple(map(Fault.of, found))
+    first = "; ".join(f"{fault.pointer or 'the body'}: {fault.detail}" for fault in faults[:3])
+    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return Problem(kind, first + more, faults)
 
 
 def _of_validation_error(error: RequestValidationError) -> Problem:
     """FastAPI's own findings: of the query and the path, as it reads no body here."""
     faults = tuple(
-        Fault("".join(map(token, found["loc"][1:])), found["msg"], str(found["loc"][0])) for found in error.errors()
+        Fault("".join(map(token, found["loc"][1:])), plain(found["msg"]), str(found["loc"][0]))
+        for found in error.errors()
     )
     detail = "; ".join(f"{fault.within} {fault.pointer[1:]}: {fault.detail}" for fault in faults[:3])
     return Problem(Kind.INVALID_REQUEST, detail, faults)

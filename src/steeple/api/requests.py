@@ -1,8 +1,10 @@
 """What requests may hold: every field checked, and none taken that is not known."""
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
+from urllib.parse import parse_qsl
 
 from pydantic import (
     AfterValidator,
@@ -11,12 +13,16 @@ from pydantic import (
     Field,
     PlainValidator,
     StringConstraints,
+    field_validator,
 )
+from starlette.requests import Request
 
 from steeple.api.examples import ARGUMENTS
+from steeple.api.problem_kinds import Kind
+from steeple.api.problems import Fault, refusal
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
-from steeple.faults import UNSTORABLE, is_storable
+from steeple.faults import UNSTORABLE, is_storable, token
 from steeple.submission import JobOptions, MaxAttempts, QueueName
 
 MOST_BATCH_JOBS = 10_000
@@ -63,15 +69,36 @@ class BatchRequest(BaseModel):
     jobs: Annotated[list[SubmitRequest], Field(max_length=MOST_BATCH_JOBS)]
 
 
-class JobChange(BaseModel):
-    """What may be changed of a pending job; what is left out, or null, stays as it is."""
+class Nothing(BaseModel):
+    """For operations that need no body: an empty object may be sent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"priority": "high"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """In a schema the None of a member means that it may be left out, and no more."""
+    for name, member in schema["properties"].items():
+        (kept,) = (choice for choice in member["anyOf"] if choice != {"type": "null"})
+        schema["properties"][name] = kept
+    schema["examples"] = [{"priority": "high"}]
+
+
+class JobChange(BaseModel):
+    """What may be changed of a pending job; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_never_null)
 
     priority: Priority | None = None
     queue: QueueName | None = None
     run_at: Moment | None = None
     max_attempts: MaxAttempts | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must not be null: leave it out, and it stays as it is")
+        return value
 
 
 class JobQuery(BaseModel):
@@ -124,3 +151,18 @@ class BatchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     partial: Annotated[bool, Field(description="Store the jobs that are right, whatever is wrong with others.")] = False
+
+
+_REPEATABLE = frozenset(name for name, field in JobQuery.model_fields.items() if get_origin(field.annotation) is list)
+
+
+def require_single(request: Request) -> None:
+    """Raises ``Refusal`` if a parameter that has one value is given twice: neither would be the right one."""
+    query: bytes = request.scope["query_string"]
+    if not query:
+        return
+    counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    twice = [name for name, count in counts.items() if count > 1 and name not in _REPEATABLE]
+    if twice:
+        faults = [Fault(token(name), "is given more than once", "query") for name in twice[:20]]
+        raise refusal(Kind.INVALID_REQUEST, f"query {twice[0][:100]} is given more than once", *faults)

@@ -1,10 +1,11 @@
 """Submitting jobs, one or many."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -22,6 +23,7 @@ from steeple.api.requests import BatchQuery, BatchRequest, SubmitRequest
 from steeple.api.services import services_of
 from steeple.api.waiting import preferred_wait
 from steeple.domain.job import NewJob
+from steeple.errors import UniqueKeyHeld
 from steeple.store.inbox import Accepted, Answer
 
 _PROBLEMS = (
@@ -33,6 +35,7 @@ _PROBLEMS = (
 )
 _EXAMPLE = {"task": "reports.render", "args": ARGUMENTS, "priority": "high", "tags": ["nightly"]}
 _REPLAYED = {"Idempotent-Replayed": "true"}
+_NOWHERE: Final[Mapping[str, int]] = MappingProxyType({})
 _DESCRIBED = openapi.reply_headers(Idempotent_Replayed="`true` if an earlier request with the same key made this.")
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -72,7 +75,8 @@ router.routes.append(
             **openapi.problems(*_PROBLEMS),
             ACCEPTED: {
                 "headers": _DESCRIBED
-                | openapi.reply_headers(Location="Where the job is.", Preference_Applied="The wait that was heeded.")
+                | openapi.reply_headers(Location="Where the job is.", Preference_Applied="The wait that was heeded."),
+                "links": openapi.links_of_job("update_job"),
             },
         },
         openapi_extra=openapi.body(SubmitRequest, _EXAMPLE) | openapi.headers("Idempotency-Key", "Prefer"),
@@ -87,7 +91,10 @@ router.routes.append(
     status_code=ACCEPTED,
     response_model=schemas.Batch,
     response_description="What became of each job, in the order of the request.",
-    responses={**openapi.problems(*_PROBLEMS), ACCEPTED: {"headers": _DESCRIBED}},
+    responses={
+        **openapi.problems(*_PROBLEMS),
+        ACCEPTED: {"headers": _DESCRIBED, "links": openapi.links_of_job("update_job", at="/jobs/0/id")},
+    },
     openapi_extra=openapi.body(BatchRequest, {"jobs": [_EXAMPLE]}) | openapi.headers("Idempotency-Key"),
 )
 async def submit_batch(request: Request, caller: Writer, query: Annotated[BatchQuery, Query()]) -> Response:
@@ -102,15 +109,19 @@ async def submit_batch(request: Request, caller: Writer, query: Annotated[BatchQ
     jobs = [each for each in found if isinstance(each, NewJob)]
     stored = iter(await services.inbox.put_batch(jobs, partial=query.partial))
     answers = [next(stored) if isinstance(each, NewJob) else each for each in found]
-    _require_all(answers, query)
+    _require_all(answers, query, {str(job.id): number for number, job in enumerate(found) if isinstance(job, NewJob)})
     items = [_item(number, answer) for number, answer in enumerate(answers)]
     is_replay = any(isinstance(answer, Accepted) and answer.is_replay for answer in answers)
     return json_reply(json.dumps({"jobs": items}), ACCEPTED, _REPLAYED if is_replay else {})
 
 
-def _require_all(found: Sequence[NewJob | Answer | Refused], query: BatchQuery) -> None:
-    """Raises ``Refusal`` if one was refused that may not be."""
-    refused = [_problem(number, each) for number, each in enumerate(found) if not isinstance(each, NewJob | Accepted)]
+def _require_all(
+    found: Sequence[NewJob | Answer | Refused], query: BatchQuery, places: Mapping[str, int] = _NOWHERE
+) -> None:
+    """Raises ``Refusal`` if one was refused that may not be. ``places``: which job of the request has an id."""
+    refused = [
+        _problem(number, each, places) for number, each in enumerate(found) if not isinstance(each, NewJob | Accepted)
+    ]
     if refused and not query.partial:
         raise Refusal(_of_all(refused))
 
@@ -129,12 +140,26 @@ def _item(number: int, answer: Accepted | Refused) -> dict[str, object]:
     return {"error": _problem(number, answer).document()}
 
 
-def _problem(number: int, refused: Refused) -> Problem:
+def _problem(number: int, refused: Refused, places: Mapping[str, int] = _NOWHERE) -> Problem:
     """The problem with the job of that number, whose places are those in the whole request."""
-    problem = problem_of(refused)
-    assert problem is not None
+    if isinstance(refused, UniqueKeyHeld) and refused.job_id in places:
+        problem = _held_within(refused.unique_key, places[refused.job_id])
+    else:
+        problem = _known_problem(refused)
     at = f"/jobs/{number}"
     faults = tuple(
         fault if fault.within else replace(fault, pointer=at + fault.pointer) for fault in problem.faults
     ) or (Fault(at, problem.detail),)
     return replace(problem, faults=faults)
+
+
+def _known_problem(refused: Refused) -> Problem:
+    problem = problem_of(refused)
+    assert problem is not None
+    return problem
+
+
+def _held_within(unique_key: str, place: int) -> Problem:
+    """By its place: a job that was not stored after all has no id."""
+    detail = f"unique key {unique_key!r} is also that of job {place} in this request"
+    return Problem(Kind.UNIQUE_KEY_HELD, detail, (Fault("/unique_key", detail),))

@@ -1,18 +1,25 @@
 """``steeple jobs submit``: the options of a job as flags, and its id as the answer."""
 
-from collections.abc import Mapping
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from steeple.cli import values
+from steeple.cli.faults import CommandFailed, explain
 from steeple.cli.jobs import AsJson, api, report_end
 from steeple.cli.output import note, write_json, write_line
 from steeple.domain.priority import Priority
 
 Moment = Annotated[datetime | None, typer.Option(parser=values.moment, metavar="TIME")]
 Duration = Annotated[float | None, typer.Option(parser=values.duration, metavar="DURATION")]
+
+_WANTS_TEXT = re.compile(r"\bstring\b")
 
 
 def submit(
@@ -51,7 +58,8 @@ def submit(
         "expires_at": expires_at,
     }
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
-    _submit(task, arguments, options | {"idempotency_key": idempotency_key}, wait, wait_timeout, as_json)
+    options |= {"idempotency_key": idempotency_key}
+    _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
 
 def _submit(
@@ -61,10 +69,12 @@ def _submit(
     wait: bool,
     wait_timeout: float | None,
     as_json: bool,
+    pairs: Sequence[str],
 ) -> None:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with api() as client:
-        job = client.submit(task, arguments, **given)
+        with _hinting(pairs):
+            job = client.submit(task, arguments, **given)
         if as_json and not wait:
             write_json(job.model_dump(mode="json"))
         elif not as_json:
@@ -73,3 +83,27 @@ def _submit(
         if wait:
             note(f"waiting for job {job.id}")
             report_end(client.wait(job.id, wait_timeout), as_json=as_json)
+
+
+@contextmanager
+def _hinting(pairs: Sequence[str]) -> Iterator[None]:
+    """Says how to write text that reads as JSON, where the API wanted a string and got what it reads as."""
+    from steeple.client import InvalidRequest
+
+    try:
+        yield
+    except InvalidRequest as error:
+        wanted = {fault.pointer for fault in error.errors if _WANTS_TEXT.search(fault.detail)}
+        hints = [hint for pair in pairs if (hint := _hint(pair, wanted)) is not None]
+        fault = explain(error)
+        if not hints or fault is None:
+            raise
+        raise CommandFailed("; ".join((fault.message, *hints)), fault.code) from error
+
+
+def _hint(pair: str, wanted: Set[str]) -> str | None:
+    name, _, value = pair.partition("=")
+    at = "/args/" + name.replace("~", "~0").replace("/", "~1")
+    if at not in wanted or isinstance(values.json_or_text(value), str):
+        return None
+    return f"{name} was read as JSON; as text it is --arg {shlex.quote(name)}={shlex.quote(json.dumps(value))}"

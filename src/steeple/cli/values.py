@@ -92,11 +92,12 @@ def _pairs(pairs: Sequence[str]) -> dict[str, Any]:
             raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--arg")
         if name in arguments:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint="--arg")
-        arguments[name] = _json_or_text(value)
+        arguments[name] = json_or_text(value)
     return arguments
 
 
-def _json_or_text(value: str) -> Any:
+def json_or_text(value: str) -> Any:
+    """The value of ``NAME=VALUE``: what it is as JSON, itself if it is none."""
     try:
         return json.loads(value, parse_constant=_refuse_constant)
     except ValueError:

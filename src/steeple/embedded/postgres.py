@@ -37,13 +37,12 @@ from steeple.embedded.processes import (
 from steeple.errors import ConfigurationError
 
 _USER = "steeple"
-_PORT = 5432  # part of the socket's name; nothing listens on TCP
+_PORT = 5432  # part of the socket's name, also where nothing listens on TCP
 _INITDB_TIMEOUT = 120.0
 _START_TIMEOUT = 120.0  # replaying the log after a crash takes its time
 _STOPPING = (Step(signal.SIGINT, 20.0), Step(signal.SIGQUIT, 5.0))
 
 _SETTINGS = {
-    "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "128MB",
@@ -62,7 +61,8 @@ class EmbeddedPostgres:
     """A server over ``data_dir``, which is made by the first start. Only one process can use a data directory.
 
     ``fast`` gives up surviving a crash of the machine, for tests. ``identity`` says who the server runs as, when this
-    process is root; ``install`` is the directory with ``bin/postgres``.
+    process is root; ``install`` is the directory with ``bin/postgres``. ``address`` also opens the TCP port there, for
+    tests; who may come in by it, pg_hba.conf says: nobody.
     """
 
     name = "postgres"
@@ -75,12 +75,14 @@ class EmbeddedPostgres:
         fast: bool = False,
         identity: Identity | None = None,
         install: Path | None = None,
+        address: str = "",
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.socket_dir = socket_dir.absolute()
         self._fast = fast
         self._identity = identity
         self._install = install
+        self._address = address
         self._log = self.data_dir.with_name(f"{self.data_dir.name}.log")
         self._lock = Lock(self.data_dir.with_name(f"{self.data_dir.name}.lock"), f"{data_dir} is in use")
         self._socket_lock = self.socket_dir / f".s.PGSQL.{_PORT}.lock"
@@ -203,7 +205,8 @@ class EmbeddedPostgres:
             raise ServerFailed(f"{Path(command[0]).name} failed with status {status}:\n{last_lines(self._log)}")
 
     def _launch(self, identity: Identity, bin_dir: Path) -> "subprocess.Popen[bytes]":
-        settings = _SETTINGS | {"unix_socket_directories": _quoted(self.socket_dir)}
+        places = {"listen_addresses": self._address, "unix_socket_directories": _quoted(self.socket_dir)}
+        settings = _SETTINGS | places
         if self._fast:
             settings |= _FAST_SETTINGS | (_FAST_SETTINGS_FROM_18 if _major_version(bin_dir) >= 18 else {})
         options = [f"--{name}={value}" for name, value in settings.items()]

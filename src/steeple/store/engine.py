@@ -16,7 +16,7 @@ from sqlalchemy import Connection as Connection
 from sqlalchemy import Engine as Engine
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine as AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -38,32 +38,50 @@ _UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
 _NOT_YET = frozenset({"25006", "42P01", "42703"})
 """A standby that has not been promoted, no such table or column: the schema is not at head."""
 
+# A peer that is gone without a word is noticed within 15 s, by either side.
+_KEEPALIVES_IDLE, _KEEPALIVES_INTERVAL, _KEEPALIVES_COUNT, _UNHEARD_MILLISECONDS = 5, 3, 3, 15_000
+
 # A part that falls silent in the middle of a transaction, as a machine does that is cut off, must not keep its locks
-# for long: whoever takes its jobs over waits for them.
+# for long: whoever takes its jobs over waits for them. Nor its connections: the server has not so many.
 _SESSION = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5s",
     "timezone": "UTC",
+    "tcp_keepalives_idle": str(_KEEPALIVES_IDLE),
+    "tcp_keepalives_interval": str(_KEEPALIVES_INTERVAL),
+    "tcp_keepalives_count": str(_KEEPALIVES_COUNT),
+    "tcp_user_timeout": str(_UNHEARD_MILLISECONDS),
 }
 
+# Sets them for the session, in one round trip.
+_SET = """
+SELECT set_config(name, value, false)
+FROM unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS setting (name, value)
+"""
 
-# A peer that is gone without a word is noticed within 15 s.
-_CONNECT = {
+CONNECT = {
     "connect_timeout": 5,
     "application_name": "steeple",
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
+    "keepalives_idle": _KEEPALIVES_IDLE,
+    "keepalives_interval": _KEEPALIVES_INTERVAL,
+    "keepalives_count": _KEEPALIVES_COUNT,
+    "tcp_user_timeout": _UNHEARD_MILLISECONDS,
 }
+"""What libpq is told for every connection."""
 
 
 def database_url(settings: Settings) -> URL:
     """The URL of the database with psycopg as its driver. Raises ``ConfigurationError`` if none is set."""
     if settings.database_url is None:
         raise ConfigurationError("no database: set STEEPLE_DATABASE_URL, such as postgresql://user@host/steeple")
-    url = make_url(settings.database_url.get_secret_value())
+    try:
+        url = make_url(settings.database_url.get_secret_value())
+    except (ArgumentError, ValueError):  # whose words may hold a part of the password
+        raise ConfigurationError(
+            "STEEPLE_DATABASE_URL is no URL such as postgresql://user:password@host:5432/steeple; in the password, "
+            "write special characters by their codes, such as %2F for /"
+        ) from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ConfigurationError(f"STEEPLE_DATABASE_URL names {url.get_backend_name()!r}: Steeple needs PostgreSQL")
     return url.set(drivername="postgresql+psycopg")
@@ -96,7 +114,8 @@ def _pool(size: int) -> dict[str, Any]:
         "pool_size": size,
         "max_overflow": size,
         "pool_timeout": 10,
-        "connect_args": _CONNECT,
+        "connect_args": CONNECT,
+        "hide_parameters": True,  # arguments of jobs, idempotency keys: errors end in logs
         "query_cache_size": 1200,
     }
 
@@ -114,8 +133,7 @@ def _prepare_connection(dbapi_connection: Any, _record: object) -> None:
     if backend != driver.info.backend_pid:
         driver.prepare_threshold = None
     else:
-        for name, value in _SESSION.items():
-            cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
+        cursor.execute(_SET, (list(_SESSION), list(_SESSION.values())))
     dbapi_connection.commit()
     cursor.close()
 

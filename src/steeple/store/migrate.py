@@ -13,6 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
+from steeple.store.engine import CONNECT
+
 _LOCK = 0x5374_6565_706C_65  # "Steeple"
 
 
@@ -65,7 +67,12 @@ def head() -> str:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    engine = sqlalchemy.create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=sqlalchemy.NullPool)
+    """Prepares no statement: behind a transaction pooler it would be left to whoever comes next."""
+    engine = sqlalchemy.create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        poolclass=sqlalchemy.NullPool,
+        connect_args=CONNECT | {"prepare_threshold": None},
+    )
     with engine.connect() as connection:
         yield connection
 

@@ -55,8 +55,11 @@ FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
 
-# What tells whether an explicit retry has been done, and the job's lane.
-_FENCE = text("SELECT fence, queue, priority FROM jobs WHERE id = :id")
+# What tells whether an explicit retry has been done, and the job's lane. Locked, so that it is still so when it is.
+_FENCE = text("""
+SELECT fence, state IN ('SUCCESS', 'FAILED', 'CANCELLED') AS has_ended, queue, priority
+FROM jobs WHERE id = :id FOR UPDATE
+""")
 
 # Gives claims back that nobody has started, or that a shutdown cut short; the attempt is not counted.
 _RELEASE = text("""
@@ -184,14 +187,15 @@ def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) 
 
 
 def retry_once(job_id: UUID) -> Callable[[Connection], Lane]:
-    """``retry``, for a caller that does it again when it cannot tell whether it was done: by the fence, this can."""
+    """``retry``, for a caller that does it again when it cannot tell whether it was done: by the fence, this can, since
+    nothing else raises that of a job that has ended."""
     seen: int | None = None
 
     def act(connection: Connection) -> Lane:
         nonlocal seen
         job = connection.execute(_FENCE, {"id": job_id}).first()
         if job is None or seen in (None, job.fence):
-            seen = None if job is None else job.fence
+            seen = job.fence if job is not None and job.has_ended else None
             return retry(connection, job_id)
         return Lane(job.queue, Priority.from_rank(job.priority))
 

@@ -161,9 +161,17 @@ def _prepare(celery: Celery, wake: Callable[..., None]) -> None:
 
 
 def _quieten() -> None:
-    """A slot's death is told by the warden; Celery would add a traceback of its own, and billiard a line."""
+    """A slot's death is told by the warden; Celery would add a traceback of its own, and billiard a line.
+
+    What logging there is stays as it is: Celery would set each pool process to warnings.
+    """
+    signals.setup_logging.connect(_leave_logging)
     logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
     billiard.util.get_logger().addHandler(logging.NullHandler())
+
+
+def _leave_logging(**_: object) -> None:
+    """That somebody listens is all that Celery wants to know."""
 
 
 class _Controller(WorkController):  # type: ignore[misc]

@@ -1,0 +1,223 @@
+"""Every operation that the app has against every way of not being allowed: 401 or 403, the same words, nothing done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from running_api import NOBODY, Api, make_app, running
+from starlette.routing import Route
+
+from playground import Playground
+from steeple import Settings
+from steeple.api.app import create_app
+from steeple.domain.states import State
+from steeple.store.keys import Scope, create_key, revoke_key
+
+PUBLIC = {
+    ("GET", "/"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/problems"),
+    ("GET", "/problems/{name}"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+}
+"""What needs no key: pages and probes."""
+
+JOB = {"task": "add", "args": {"a": 1, "b": 2}}
+NOWHERE = Settings(database_url="postgresql://nobody@nowhere/none", broker_url=None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request that is right in everything but its key; ``of`` is the state of the job that it is about."""
+
+    scope: Scope
+    body: dict[str, Any] | None = None
+    of: State = State.PENDING
+
+
+ROWS = {
+    ("POST", "/v1/jobs"): Row(Scope.WRITE, JOB),
+    ("POST", "/v1/jobs/batch"): Row(Scope.WRITE, {"jobs": [JOB, JOB]}),
+    ("POST", "/v1/jobs/{job_id}/cancel"): Row(Scope.WRITE),
+    ("POST", "/v1/jobs/{job_id}/retry"): Row(Scope.WRITE, of=State.FAILED),
+    ("PATCH", "/v1/jobs/{job_id}"): Row(Scope.WRITE, {"priority": "high"}),
+    ("GET", "/v1/jobs"): Row(Scope.READ),
+    ("GET", "/v1/jobs/{job_id}"): Row(Scope.READ),
+    ("GET", "/v1/jobs/{job_id}/attempts"): Row(Scope.READ),
+    ("GET", "/v1/jobs/{job_id}/logs"): Row(Scope.READ),
+    ("GET", "/v1/tasks"): Row(Scope.READ),
+    ("GET", "/v1/queues"): Row(Scope.READ),
+    ("GET", "/v1/workers"): Row(Scope.READ),
+    ("GET", "/metrics"): Row(Scope.READ),
+}
+
+
+def operations() -> set[tuple[str, str]]:
+    """Method and path of each route that there is, described or not."""
+    routes = [route for route in create_app(make_app(NOWHERE), NOWHERE).routes if isinstance(route, Route)]
+    return {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
+
+
+def test_every_operation_has_a_row_or_is_public_by_name() -> None:
+    assert operations() == set(ROWS) | PUBLIC
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A server that wants keys. ``refused`` are those that are never enough, by what they lack."""
+
+    api: Api
+    playground: Playground
+    refused: dict[str, bytes | None]
+    reader: bytes
+    scopeless: bytes
+    admin: bytes
+
+    def ask(self, operation: tuple[str, str], job_id: object, authorization: bytes | None) -> httpx2.Response:
+        method, path = operation
+        headers = [] if authorization is None else [(b"Authorization", authorization)]
+        body = ROWS[operation].body
+        return self.api.http.request(method, path.format(job_id=job_id), json=body, headers=headers)
+
+    def everything(self) -> list[object]:
+        """All that a call could have changed."""
+        jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
+        rest = (
+            "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
+        )
+        return [*map(tuple, jobs), *map(tuple, self.playground.sql(rest))]
+
+    def job(self, state: State) -> object:
+        """A job in this state, in a queue of its own."""
+        queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
+        if state is State.PENDING:
+            return self.playground.add(queue=queue, delay=3600.0, now=None)
+        return self.playground.ended(state, queue=queue, now=None).id
+
+
+def bearer(key: str) -> bytes:
+    return f"Bearer {key}".encode()
+
+
+@pytest.fixture(scope="module")
+def stage(shared_database_url: str) -> Iterator[Stage]:
+    playground = Playground(shared_database_url)
+    with playground.engine.begin() as connection:
+        keys = {
+            name: create_key(connection, name, scopes)
+            for name, scopes in {
+                "revoked": [Scope.ADMIN],
+                "read": [Scope.READ],
+                "none": [],
+                "admin": [Scope.ADMIN],
+            }.items()
+        }
+        assert revoke_key(connection, keys["revoked"].id)
+    good = keys["admin"].key
+    refused = {
+        "no key": None,
+        "an empty header": b"",
+        "a scheme alone": b"Bearer",
+        "no scheme": good.encode(),
+        "another scheme": f"Basic {good}".encode(),
+        "more after the key": bearer(f"{good} x"),
+        "a part of a key": bearer(good[:-1]),
+        "a key in capitals": bearer(good.upper()),
+        "bytes that are no text": b"Bearer \xff\xfe",
+        "a key without an end": bearer("x" * 5000),
+        "a key that nobody made": bearer("stpl_" + "9" * 43),
+        "a revoked key": bearer(keys["revoked"].key),
+    }
+    settings = Settings(database_url=shared_database_url, broker_url=None)
+    with running(settings, make_app(settings)) as api:
+        yield Stage(api, playground, refused, bearer(keys["read"].key), bearer(keys["none"].key), bearer(good))
+    playground.close()
+
+
+UNAUTHORIZED = {
+    "type": "/problems/unauthorized",
+    "title": "A valid API key is needed",
+    "status": 401,
+    "detail": "no valid API key came with the request",
+}
+
+
+def forbidden(scope: Scope) -> dict[str, object]:
+    return {
+        "type": "/problems/forbidden",
+        "title": "The API key does not allow this",
+        "status": 403,
+        "detail": f"this needs a key with the scope {scope.value}",
+    }
+
+
+def words(reply: httpx2.Response) -> dict[str, object]:
+    """The problem, without the request's own id."""
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    found: dict[str, object] = reply.json()
+    assert found.pop("request_id") == reply.headers["X-Request-ID"]
+    return found
+
+
+@pytest.mark.parametrize("operation", ROWS, ids=" ".join)
+def test_without_a_valid_key_nothing_is_done_and_nothing_is_told(stage: Stage, operation: tuple[str, str]) -> None:
+    job_id = stage.job(ROWS[operation].of)
+    before = stage.everything()
+    for way, authorization in stage.refused.items():
+        reply = stage.ask(operation, job_id, authorization)
+        assert words(reply) == UNAUTHORIZED, way
+        assert reply.headers["WWW-Authenticate"] == "Bearer", way
+    assert stage.everything() == before
+
+
+@pytest.mark.parametrize("operation", ROWS, ids=" ".join)
+def test_with_too_small_a_scope_nothing_is_done(stage: Stage, operation: tuple[str, str]) -> None:
+    row = ROWS[operation]
+    job_id = stage.job(row.of)
+    before = stage.everything()
+    for key in [stage.scopeless] + [stage.reader] * (row.scope is Scope.WRITE):
+        assert words(stage.ask(operation, job_id, key)) == forbidden(row.scope)
+    assert stage.everything() == before
+
+
+@pytest.mark.parametrize("operation", ROWS, ids=" ".join)
+def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: tuple[str, str]) -> None:
+    """Or else the refusals would show nothing."""
+    row = ROWS[operation]
+    job_id = stage.job(row.of)
+    before = stage.everything()
+    reply = stage.ask(operation, job_id, stage.admin if row.scope is Scope.WRITE else stage.reader)
+    assert reply.status_code in (200, 202), reply.text
+    assert (stage.everything() != before) == (row.scope is Scope.WRITE)
+
+
+@pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
+def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
+    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING)))
+    assert (reply.status_code, reply.content) == (401, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("GET", f"/v1/jobs/{NOBODY}", b""),
+        ("GET", "/v1/jobs/no-id", b""),
+        ("GET", "/v1/jobs?colour=red&limit=0&limit=0", b""),
+        ("POST", "/v1/jobs", b"{"),
+        ("POST", "/v1/jobs?x=1", b"\xff"),
+        ("POST", "/v1/jobs/batch", b"[]"),
+        ("POST", f"/v1/jobs/{NOBODY}/cancel", b"x"),
+        ("PATCH", f"/v1/jobs/{NOBODY}", b"null"),
+    ],
+)
+def test_nothing_of_a_request_is_looked_at_before_its_key(stage: Stage, method: str, path: str, content: bytes) -> None:
+    assert words(stage.api.http.request(method, path, content=content)) == UNAUTHORIZED
+
+
+@pytest.mark.parametrize("operation", sorted(PUBLIC), ids=" ".join)
+def test_what_is_public_needs_no_key(stage: Stage, operation: tuple[str, str]) -> None:
+    assert stage.api.http.get(operation[1].format(name="unauthorized")).status_code == 200
