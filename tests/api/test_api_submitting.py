@@ -36,6 +36,7 @@ EVERY_MEMBER = {
     "result",
     "error",
     "cancel_requested_at",
+    "stop",
     "schedule_id",
 }
 

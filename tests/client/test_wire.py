@@ -50,6 +50,7 @@ JOB: dict[str, Any] = {
     "result": None,
     "error": None,
     "cancel_requested_at": None,
+    "stop": None,
     "schedule_id": None,
 }
 

@@ -138,7 +138,7 @@ def crash(effects: str, context: Context, times: int, seconds: float = 0.0) -> d
 
 
 @app.task("fault.hog", retry=_QUICK)
-def hog(effects: str, context: Context, seconds: int) -> dict[str, Any]:
+def hog(effects: str, context: Context) -> dict[str, Any]:
     """Holds the interpreter's lock in a call of C that no signal interrupts: it locks a mutex twice, for ever."""
     with effect(effects, context) as done:
         mutex = ctypes.create_string_buffer(128)  # all zero: PTHREAD_MUTEX_INITIALIZER

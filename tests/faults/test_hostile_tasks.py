@@ -23,7 +23,7 @@ DEAF = {"hogs the interpreter in C", "masks signals"}
 
 HOSTILE: dict[str, tuple[str, dict[str, object]]] = {
     "sleeps": ("fault.sleep", {"seconds": 60}),
-    "hogs the interpreter in C": ("fault.hog", {"seconds": 60}),
+    "hogs the interpreter in C": ("fault.hog", {}),
     "masks signals": ("fault.deaf", {"seconds": 60}),
     "has grandchildren": ("fault.spawn", {"seconds": 60}),
 }

@@ -122,6 +122,8 @@ def _schema(settings: Settings) -> Finding:
     found = status(database_url(settings).render_as_string(hide_password=False))
     if found.current == found.head:
         return Finding("schema", Verdict.OK, f"at head, {found.head}")
+    if not found.is_behind:
+        return Finding("schema", Verdict.OK, f"at {found.current}, of a newer version; this one knows {found.head}")
     return Finding(
         "schema", Verdict.FAULT, f"at {found.current or 'none'}, not {found.head}", "run `steeple db upgrade`"
     )

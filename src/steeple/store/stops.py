@@ -25,6 +25,7 @@ WHERE jobs.id = note.id AND (
 )
 """)
 
+# On an attempt that was put down by then.
 _NOTE_ON_ATTEMPTS = text("""
 UPDATE attempts SET stop = CAST(note.stop AS json)
 FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[]), CAST(:stops AS text[])) AS note (id, fence, stop)
