@@ -26,7 +26,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     facts = {name: value for report in reports for name, value in report.user_properties}
     if facts:
         terminalreporter.section("facts")
-    for name, value in facts.items():
+    for name, value in sorted(facts.items()):
         terminalreporter.write_line(f"{name}: {value}")
 
 

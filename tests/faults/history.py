@@ -110,7 +110,7 @@ class Transition:
         return self.cause is Cause.CLAIM
 
     def __str__(self) -> str:
-        return f"#{self.number} {self.at:%H:%M:%S.%f} {self.job_id} {_shown(self.before)} -> {_shown(self.after)}"
+        return f"#{self.number} {self.at:%H:%M:%S.%f} {self.job_id} {shown(self.before)} -> {shown(self.after)}"
 
 
 def _cause(before: Row, after: Row) -> Cause | None:
@@ -134,7 +134,8 @@ def _cause(before: Row, after: Row) -> Cause | None:
     return None
 
 
-def _shown(row: Row | None) -> str:
+def shown(row: Row | None) -> str:
+    """A row in few words."""
     if row is None:
         return "nothing"
     facts = [f"{row.state} fence={row.fence} attempt={row.attempt}/{row.max_attempts}"]
@@ -161,7 +162,8 @@ class WorkerLine:
 
 @dataclass(frozen=True)
 class Effect:
-    """A task's run, by the lines that it appended. ``ended_at`` None: it never came to its end."""
+    """A task's run, by the lines that it appended. ``ended_at`` None: it never came to its end. ``clock`` is what was
+    meant to be the time when it began, where a test sets it."""
 
     job_id: UUID
     attempt: int
@@ -169,11 +171,39 @@ class Effect:
     pid: int
     began_at: datetime
     ended_at: datetime | None = None
+    clock: datetime | None = None
 
     def __str__(self) -> str:
         until = f"{self.ended_at:%H:%M:%S.%f}" if self.ended_at else "…"
         what = f"{self.job_id} attempt={self.attempt} fence={self.fence} pid={self.pid}"
         return f"effect {self.began_at:%H:%M:%S.%f} to {until} {what}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """A slot's attendant looked after what waits there, from ``began_at`` to ``ended_at``; ``clock`` is what was meant
+    to be the time. Only where a test moves everybody by hand."""
+
+    worker_id: UUID
+    slot: int
+    began_at: datetime
+    ended_at: datetime
+    clock: datetime
+
+    def __str__(self) -> str:
+        return f"round {self.began_at:%H:%M:%S.%f} of slot {self.slot} of worker {str(self.worker_id)[-4:]}"
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A slot has nothing more to do, by its own account. Only where a test moves everybody by hand."""
+
+    worker_id: UUID
+    slot: int
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"rest from {self.at:%H:%M:%S.%f} on of slot {self.slot} of worker {str(self.worker_id)[-4:]}"
 
 
 @dataclass(frozen=True)
@@ -205,8 +235,8 @@ class History:
     """The rows at the end; None: what the transitions amount to."""
 
     server_crashes: tuple[datetime, ...] = ()
-    """When PostgreSQL was killed. It excuses nothing: releases and heartbeats of the moment before may be lost, and
-    the product makes up for them; claims and whatever a client was told may not."""
+    """When PostgreSQL was killed. It excuses nothing: heartbeats and reports of progress of the moment before may be
+    lost, and the product makes up for them; what moves a job from state to state may not."""
 
     troubles: tuple[Span, ...] = ()
     healed_at: datetime | None = None
@@ -221,6 +251,8 @@ class History:
     is_timed: bool = True
     """False where a test chooses who moves when, so that times mean nothing."""
 
+    rounds: tuple[Round, ...] = ()
+    rests: tuple[Rest, ...] = ()
     limits: tuple[Limit, ...] = ()
     forged: int = 0
     """Messages that were put into the broker and are no wake-ups."""

@@ -1,11 +1,11 @@
 """What must hold between jobs, runs, workers and clients: keys, limits, overlaps, waits, what came from the broker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
-from history import Answer, Call, Effect, History, Reply, Row, Transition
+from history import Answer, Call, Effect, History, Reply, Round, Row, Transition
 from violation import Violation
 
 from steeple.domain.states import ACTIVE, Cause, State
@@ -27,6 +27,7 @@ def runs_do_not_overlap(history: History) -> Iterator[Violation]:
             worker_id = claim.after.worker_id
             if worker_id is None or ended.get(worker_id, second.began_at) >= second.began_at:
                 yield Violation(first.job_id, "ran twice at the same time", (claim, first, second))
+    yield from _taken_away(history, ended)
     for line in history.workers:
         if line.ended is None:
             yield Violation(None, f"worker {line.worker_id} came back to life", (line,))
@@ -57,6 +58,7 @@ def keys_are_single(history: History) -> Iterator[Violation]:
                 yield Violation(line.job_id, what, (holders[key], line))
             holders[key] = line
     yield from _repeats_differ(history)
+    yield from _keys_of_others(history)
 
 
 def limits_hold(history: History) -> Iterator[Violation]:
@@ -75,8 +77,11 @@ def limits_hold(history: History) -> Iterator[Violation]:
 
 def claims_do_not_wait(history: History) -> Iterator[Violation]:
     """11. A claimed job that has not started never waits more than 1 s behind its neighbour. Not checked in troubled
-    times, nor of claims that a rescue ended, nor where the test moves everybody by hand."""
+    times, nor of claims that a rescue ended; where the test moves everybody by hand, by the rounds of attendants."""
     if not history.is_timed:
+        yield from _kept_waiting(history)
+        yield from _started_late(history)
+        yield from _forgotten(history)
         return
     began = {(each.job_id, each.fence): each.began_at for each in reversed(history.effects)}
     traced = {each.job_id for each in history.effects}
@@ -103,6 +108,72 @@ def nothing_runs_unclaimed(history: History) -> Iterator[Violation]:
             yield Violation(effect.job_id, "ran without a claim", (effect, *crashes))
     if history.dropped is not None and history.dropped < history.forged:
         yield Violation(None, f"{history.forged} messages were forged, {history.dropped} dropped and counted")
+
+
+def _kept_waiting(history: History) -> Iterator[Violation]:
+    """Claims that a slot still held, unstarted, after a round of its attendant that found a neighbour at work for more
+    than a second."""
+    runs = {(each.job_id, each.fence): each for each in history.effects}
+    for turn in history.rounds:
+        held = [each for each in _held(history, turn.ended_at) if _slot(each) == (turn.worker_id, turn.slot)]
+        began = [(each, runs.get((each.job_id, _fence(each)))) for each in held]
+        at_work = [(each, run) for each, run in began if run is not None and _is_long_under_way(run, turn)]
+        for claim, run in began:
+            neighbour = next((run for each, run in at_work if each.txid == claim.txid), None)
+            if neighbour is not None and (run is None or run.began_at > turn.ended_at):
+                yield Violation(claim.job_id, "waits behind its neighbour for over a second", (neighbour, claim, turn))
+
+
+def _started_late(history: History) -> Iterator[Violation]:
+    """Runs that began over a second after one that was claimed with them."""
+    first: dict[tuple[int, object], Effect] = {}
+    for run in sorted(history.effects, key=lambda each: each.began_at):
+        claim = history.claims.get((run.job_id, run.fence))
+        if claim is None or run.clock is None:
+            continue
+        neighbour = first.setdefault((claim.txid, _slot(claim)), run)
+        if neighbour.clock is not None and run.clock - neighbour.clock > _LONGEST_WAIT:
+            yield Violation(run.job_id, "began over a second after its neighbour", (claim, neighbour, run))
+
+
+def _forgotten(history: History) -> Iterator[Violation]:
+    """Claims of a slot that rests: they would wait for an audit."""
+    for rest in history.rests:
+        for claim in _held(history, rest.at):
+            if _slot(claim) == (rest.worker_id, rest.slot):
+                yield Violation(claim.job_id, "is held by a slot that knows of no claim", (claim, rest))
+
+
+def _held(history: History, at: datetime) -> Iterator[Transition]:
+    """The claims that held at a moment."""
+    for lines in history.by_job.values():
+        last = next((line for line in reversed(lines) if line.at <= at), None)
+        if last is not None and last.after is not None and last.after.state is State.RUNNING:
+            yield from (line for line in lines if line.is_claim and _fence(line) == last.after.fence)
+
+
+def _slot(claim: Transition) -> tuple[UUID | None, int | None] | None:
+    return None if claim.after is None else (claim.after.worker_id, claim.after.slot)
+
+
+def _is_long_under_way(run: Effect, turn: Round) -> bool:
+    is_running = run.began_at <= turn.began_at and (run.ended_at is None or run.ended_at >= turn.ended_at)
+    return is_running and run.clock is not None and turn.clock - run.clock > _LONGEST_WAIT
+
+
+def _taken_away(history: History, ended: Mapping[UUID, datetime]) -> Iterator[Violation]:
+    """Jobs that somebody took from the task that ran them, though its worker lived: another may run them meanwhile."""
+    runs = {(each.job_id, each.fence): each for each in history.effects}
+    apart = _CLOCKS_APART if history.is_timed else timedelta(0)
+    for line in history.transitions:
+        run = None if line.before is None else runs.get((line.job_id, line.before.fence))
+        if run is None or run.ended_at is None or line.before is None or line.after is None:
+            continue
+        is_lost = line.before.state is State.RUNNING and line.after.fence != line.before.fence
+        worker_id = line.before.worker_id
+        is_alive = worker_id is not None and (worker_id not in ended or ended[worker_id] > line.at)
+        if is_lost and is_alive and run.began_at <= line.at < run.ended_at - apart:
+            yield Violation(line.job_id, "was taken from the task that ran it", (run, line))
 
 
 def _overlapping(runs: list[Effect]) -> Iterator[tuple[Effect, Effect]]:
@@ -147,6 +218,17 @@ def _repeats_differ(history: History) -> Iterator[Violation]:
             yield Violation(former.job_ids[0], "its key was accepted for another request", (former, reply))
         elif former.job_ids != reply.job_ids:
             yield Violation(former.job_ids[0], "a repeat was given another job", (former, reply))
+
+
+def _keys_of_others(history: History) -> Iterator[Violation]:
+    """Accepted submits with a key, and the jobs that they were told of, which must have that key."""
+    for reply in history.replies:
+        if reply.call is not Call.SUBMIT or reply.idempotency is None or reply.answer is not Answer.ACCEPTED:
+            continue
+        for job_id in reply.job_ids:
+            made = next((line for line in history.by_job.get(job_id, ()) if line.before is None), None)
+            if made is not None and made.after is not None and made.after.idempotency_key != reply.idempotency[1]:
+                yield Violation(job_id, f"is told to one who asked with key {reply.idempotency[1]!r}", (made, reply))
 
 
 def _fence(line: Transition) -> int:

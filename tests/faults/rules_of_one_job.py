@@ -1,7 +1,7 @@
 """What must hold of each job by itself: its states, its fence, its attempts, its end."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from history import Answer, Call, History, Reply, Row, Transition
@@ -9,6 +9,11 @@ from violation import Violation
 
 from steeple.domain.retry import CRASH_CAP
 from steeple.domain.states import TERMINAL, TRANSITIONS, Cause, State
+
+_LONGEST_TRANSACTION = timedelta(seconds=30)
+"""Whose time is that of its beginning."""
+
+_CLOCK_TICK = timedelta(milliseconds=1)
 
 _COUNTED: Mapping[Cause, frozenset[int]] = {
     Cause.CLAIM: frozenset({1}),
@@ -138,7 +143,8 @@ def attempts_are_counted(history: History) -> Iterator[Violation]:
 
 
 def claims_keep_to_times(history: History) -> Iterator[Violation]:
-    """No claim before a job's time or at its expiry, and none by another clock than the database's."""
+    """No claim before a job's time or at its expiry, and none by another clock than the database's; and who is retried
+    is due at once."""
     for line in history.transitions:
         if not line.is_claim or line.before is None or line.after is None or line.after.started_at is None:
             continue
@@ -149,6 +155,11 @@ def claims_keep_to_times(history: History) -> Iterator[Violation]:
             yield Violation(line.job_id, f"was claimed after it expired at {line.before.expires_at}", (line,))
         if began > now:
             yield Violation(line.job_id, f"was claimed at {began}, when it was {now}", (line,))
+    for line in history.transitions:
+        if line.cause is Cause.RETRY and line.after is not None and line.after.run_at is not None:
+            now = line.clock or line.at
+            if not now - _LONGEST_TRANSACTION <= line.after.run_at <= now + _CLOCK_TICK:
+                yield Violation(line.job_id, f"was retried, and is due at {line.after.run_at}", (line,))
 
 
 def cancels_are_heeded(history: History) -> Iterator[Violation]:
@@ -176,7 +187,7 @@ def _refused_while_active(history: History, reply: Reply) -> Iterator[Violation]
 def _was_active(history: History, before: list[Transition], reply: Reply) -> bool:
     """True if the job was active for sure: its present life had begun, and whoever began it had committed, as someone
     was told or built on it."""
-    if not before or _has_ended(before[-1]):
+    if not before or before[-1].after is None or _has_ended(before[-1]):
         return False
     if before[-1].cause not in (Cause.SUBMIT, Cause.RETRY):
         return True
@@ -220,8 +231,9 @@ def _after_crash(after: Row) -> State:
 
 
 def _facts(row: Row) -> tuple[object, ...]:
-    """What may not change within a state."""
-    return (row.attempt, row.crashes, row.worker_id, row.slot, row.result, row.error, row.started_at)
+    """What may not change within a state. A pending job may be edited."""
+    plan = None if row.state is State.PENDING else (row.run_at, row.max_attempts)
+    return (row.attempt, row.crashes, row.worker_id, row.slot, row.result, row.error, row.started_at, plan)
 
 
 def _has_ended(line: Transition) -> bool:

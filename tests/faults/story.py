@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from checker import check
-from history import Answer, Call, Effect, History, Reply, Row, Transition, WorkerLine
+from history import Answer, Call, Effect, History, Reply, Rest, Round, Row, Transition, WorkerLine
 
 from steeple.domain.states import State
 
@@ -23,6 +23,8 @@ class Story:
         self._workers: list[WorkerLine] = []
         self._effects: list[Effect] = []
         self._replies: list[Reply] = []
+        self._rounds: list[Round] = []
+        self._rests: list[Rest] = []
         self._rows: dict[UUID, Row] = {}
 
     def pass_time(self, seconds: float) -> None:
@@ -32,11 +34,12 @@ class Story:
         job_id = uuid4()
         return self._write(job_id, replace(Row(State.PENDING, 0, run_at=self.now), **fields))
 
-    def claim(self, job_id: UUID, worker_id: UUID = ALICE, **changes: Any) -> int:
-        """Gives the fence."""
+    def claim(self, job_id: UUID, worker_id: UUID = ALICE, *, txid: int = 0, **changes: Any) -> int:
+        """Gives the fence. ``txid`` is that of the transaction: what is claimed together is in one."""
         row = self._rows[job_id]
         started = {"state": State.RUNNING, "fence": row.fence + 1, "attempt": row.attempt + 1, "worker_id": worker_id}
         self.change(job_id, **started | {"slot": 0, "started_at": self.now} | changes)
+        self._transitions[-1] = replace(self._transitions[-1], txid=txid)
         return self._rows[job_id].fence
 
     def finish(self, job_id: UUID, state: State = State.SUCCESS, **changes: Any) -> None:
@@ -60,7 +63,10 @@ class Story:
     def retry(self, job_id: UUID, **changes: Any) -> None:
         row = self._rows[job_id]
         anew = {"state": State.PENDING, "fence": row.fence + 1, "attempt": 0, "crashes": 0, "worker_id": None}
-        self.change(job_id, **anew | {"result": None, "fence_named": None, "is_cancel_requested": False} | changes)
+        self.change(
+            job_id,
+            **anew | {"result": None, "fence_named": None, "is_cancel_requested": False, "run_at": self.now} | changes,
+        )
 
     def change(self, job_id: UUID, **changes: Any) -> None:
         self._write(job_id, replace(self._rows[job_id], **changes))
@@ -78,15 +84,25 @@ class Story:
         until = None if seconds is None else self.now + timedelta(seconds=seconds)
         self._effects.append(replace(Effect(job_id, row.attempt, row.fence, 1, self.now, until), **changes))
 
+    def round(self) -> None:
+        """The attendant of Alice's slot looks after what waits there."""
+        self._rounds.append(Round(ALICE, 0, self.now, self.now + timedelta(seconds=0.05), self.now))
+        self._tick()
+
+    def rest(self) -> None:
+        """Alice's slot has nothing more to do."""
+        self._rests.append(Rest(ALICE, 0, self.now))
+        self._tick()
+
     def reply(self, call: Call, *job_ids: UUID, answer: Answer = Answer.ACCEPTED, **fields: Any) -> None:
         asked_at = fields.pop("asked_at", self.now)
         self._tick()
         self._replies.append(Reply(call, answer, asked_at, self.now, job_ids, **fields))
 
     def history(self, **facts: Any) -> History:
-        return History(
-            tuple(self._transitions), tuple(self._workers), tuple(self._effects), tuple(self._replies), **facts
-        )
+        workers, effects, replies = tuple(self._workers), tuple(self._effects), tuple(self._replies)
+        turns: dict[str, Any] = {"rounds": tuple(self._rounds), "rests": tuple(self._rests)}
+        return History(tuple(self._transitions), workers, effects, replies, **turns | facts)
 
     def _write(self, job_id: UUID, after: Row) -> UUID:
         before = self._rows.get(job_id)

@@ -247,6 +247,15 @@ def test_within_a_state_nothing_changes(story: Story) -> None:
     assert broken(story) == {"table of states"}
 
 
+def test_only_a_pending_job_is_edited(story: Story) -> None:
+    job = story.submit()
+    story.change(job, max_attempts=9)
+    assert broken(story) == set()
+    story.claim(job)
+    story.change(job, max_attempts=8)
+    assert broken(story) == {"table of states"}
+
+
 def test_a_claim_before_its_time(story: Story) -> None:
     job = story.submit(run_at=START + timedelta(seconds=600))
     story.claim(job, started_at=START + timedelta(seconds=601))  # by a clock that is ahead
@@ -254,6 +263,15 @@ def test_a_claim_before_its_time(story: Story) -> None:
         "was claimed before its time",
         "was claimed at",
     }
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(0, set()), (-60, {"times"}), (60, {"times"})])
+def test_a_retry_is_due_at_once(story: Story, seconds: int, rules: set[str]) -> None:
+    job = story.submit()
+    story.cancel(job)
+    story.reply(Call.RETRY, job)
+    story.retry(job, run_at=story.now + timedelta(seconds=seconds))
+    assert broken(story) == rules
 
 
 def test_a_claim_after_its_expiry(story: Story) -> None:
@@ -284,6 +302,15 @@ def test_a_cancellation_of_a_job_that_nobody_knew_of_may_be_refused(story: Story
     story.reply(Call.SUBMIT, job)
     story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
     assert broken(story) == {"cancellation"}
+
+
+def test_a_cancellation_of_a_job_that_was_pruned_may_be_refused(story: Story) -> None:
+    job = story.submit()
+    story.reply(Call.SUBMIT, job)
+    story.cancel(job)
+    story.delete(job)
+    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
+    assert broken(story) == set()
 
 
 def test_a_cancellation_that_met_the_end_may_be_refused(story: Story) -> None:

@@ -59,6 +59,22 @@ def test_6_one_after_the_other_is_fine(story: Story) -> None:
     assert broken(story) == set()
 
 
+@pytest.mark.parametrize("way", ["cancel", "release"])
+def test_6_a_job_taken_from_the_task_that_runs_it(story: Story, way: str) -> None:
+    job = overlapping(story)
+    getattr(story, way)(job)
+    assert broken(story) == {"invariant 6"}
+
+
+def test_6_a_job_that_is_taken_after_its_run_ended(story: Story) -> None:
+    job = story.submit()
+    story.claim(job)
+    story.effect(job)
+    story.pass_time(1.0)
+    story.release(job)
+    assert broken(story) == set()
+
+
 def test_6_a_worker_does_not_come_back_to_life(story: Story) -> None:
     story.worker(ALICE, ended=True)
     story.worker(ALICE, ended=None)
@@ -133,6 +149,63 @@ def test_10_one_too_many_runs(story: Story) -> None:
     assert broken(story, limits=(Limit("one", 1, frozenset(jobs)),)) == {"invariant 10"}
 
 
+def test_9_a_submit_is_told_of_a_job_that_has_its_key(story: Story) -> None:
+    job = story.submit(idempotency_owner="o", idempotency_key="k")
+    story.reply(Call.SUBMIT, job, idempotency=("o", "k"), request="a")
+    assert broken(story) == set()
+    story.reply(Call.SUBMIT, job, idempotency=("o", "l"), request="b")
+    assert broken(story) == {"invariant 9"}
+
+
+def batch(story: Story) -> tuple[UUID, UUID]:
+    """Two jobs of one claim, the first of which runs from now on, for long."""
+    first, second = story.submit(), story.submit()
+    story.claim(first, txid=7)
+    story.claim(second, txid=7)
+    story.effect(first, seconds=60.0, clock=story.now)
+    return first, second
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(0.9, set()), (1.1, {"invariant 11"})])
+def test_11_by_hand_a_round_leaves_nothing_that_waited(story: Story, seconds: float, rules: set[str]) -> None:
+    batch(story)
+    story.pass_time(seconds)
+    story.round()
+    assert broken(story, is_timed=False) == rules
+
+
+def test_11_by_hand_what_was_released_or_stands_alone_does_not_wait(story: Story) -> None:
+    _, second = batch(story)
+    alone = story.submit()
+    story.claim(alone, txid=8)
+    story.release(second)
+    story.pass_time(5.0)
+    story.round()
+    assert broken(story, is_timed=False) == set()
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(0.9, set()), (1.1, {"invariant 11"})])
+def test_11_by_hand_a_start_long_after_the_neighbours(story: Story, seconds: float, rules: set[str]) -> None:
+    first, second = story.submit(), story.submit()
+    story.claim(first, txid=7)
+    story.claim(second, txid=7)
+    story.effect(first, clock=story.now)
+    story.pass_time(seconds)
+    story.effect(second, clock=story.now)
+    assert broken(story, is_timed=False) == rules
+
+
+def test_11_by_hand_a_slot_that_rests_holds_nothing(story: Story) -> None:
+    job = story.submit()
+    story.claim(job)
+    story.finish(job)
+    story.rest()
+    assert broken(story, is_timed=False) == set()
+    story.claim(story.submit())
+    story.rest()
+    assert broken(story, is_timed=False) == {"invariant 11"}
+
+
 @pytest.mark.parametrize("way", ["release", "effect", "finish"])
 def test_11_a_claim_that_waits(story: Story, way: str) -> None:
     job = story.submit()
@@ -190,7 +263,7 @@ def test_12_forged_messages_are_dropped_and_counted(story: Story) -> None:
 
 
 def test_an_answer_of_refusal_binds_nobody(story: Story) -> None:
-    job = story.submit()
+    job = story.submit(idempotency_owner="o", idempotency_key="k")
     story.reply(Call.SUBMIT, job, idempotency=("o", "k"), request="a")
     story.reply(Call.SUBMIT, job, answer=Answer.REFUSED, idempotency=("o", "k"), request="b")
     story.cancel(job, state=State.CANCELLED)

@@ -13,14 +13,21 @@ from unittest import mock
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from starlette.requests import Request
 
+from playground import NOW
+from steeple.api import group_commit, job_changes
+from steeple.api.replies import find_job
+from steeple.api.services import services_of
 from steeple.backend import Backend, _insert
 from steeple.domain.job import Finish, NewJob
 from steeple.domain.priority import Lane
 from steeple.store import exchange, inbox, retention, transitions, workers
 from steeple.store.engine import in_transaction
-from steeple.worker import ledger
-from steeple.worker.batch import Ended
+from steeple.store.inbox_line import InboxLine
+from steeple.worker import batch, ledger
+from steeple.worker.batch import Batch, Ended
+from steeple.worker.clerk import Clerk
 
 Apply = Callable[[], AbstractContextManager[object]]
 
@@ -76,8 +83,43 @@ def _not_looked_into(_ledger: ledger.Ledger, ended: Sequence[Ended], **_: object
     return list(ended)
 
 
+async def _wake_and_retry(request: Request, caller: object, job_id: str, query: object) -> None:
+    job = await find_job(request, UUID(job_id))
+    services = services_of(request)
+    services.wakes.wake({Lane(job.queue, job.priority): 1})
+    await services.writes.run(transitions.retry_once(job.id))
+
+
+_store_batch = group_commit.Inbox._store
+_insert_quickly = InboxLine._insert_quickly
+
+
+async def _wake_and_store_batch(inbox: group_commit.Inbox, line: InboxLine, batch: Sequence[Any]) -> None:
+    jobs = [waiting.job for waiting in batch]
+    inbox._tell(jobs, [_accepted(job) for job in jobs])
+    await _store_batch(inbox, line, batch)
+
+
+async def _all_accepted(line: InboxLine, jobs: Sequence[NewJob]) -> list[inbox.Answer]:
+    return await _insert_quickly(line, jobs) or [_accepted(job) for job in jobs]
+
+
+async def _mixed_up(line: InboxLine, jobs: Sequence[NewJob]) -> list[inbox.Answer] | None:
+    answers = await _insert_quickly(line, jobs)
+    return None if answers is None else answers[::-1]
+
+
+def _accepted(job: NewJob) -> inbox.Accepted:
+    return inbox.Accepted(job.id, NOW, NOW)
+
+
+def _nothing(*_: object) -> None:
+    """Nothing is done."""
+
+
 _FENCED = "claim.id = jobs.id AND claim.fence = jobs.fence"
 _UNFENCED = "claim.id = jobs.id"
+_NOT_WAITING = "set_config('synchronous_commit', 'off', true)"
 _LOCKED = "CAST(:limit AS integer) FOR UPDATE SKIP LOCKED"
 
 MUTATIONS: Sequence[Mutation] = (
@@ -195,6 +237,61 @@ MUTATIONS: Sequence[Mutation] = (
             "draining = :draining\nFROM durability WHERE id = :id AND ended_at IS NULL",
             "draining = :draining, ended_at = NULL\nFROM durability WHERE id = :id",
         ),
+    ),
+    Mutation(
+        "claims that do not wait for the disk",
+        "a crash of the server",
+        _sql(exchange, "_EXCHANGE", "set_config('synchronous_commit', 'on', true)", _NOT_WAITING),
+    ),
+    Mutation(
+        "group commit that wakes before its commit",
+        "requests that come together",
+        _instead(group_commit.Inbox, "_store", _wake_and_store_batch),
+    ),
+    Mutation(
+        "group commit that accepts what was left out",
+        "requests that come together",
+        _instead(InboxLine, "_insert_quickly", _all_accepted),
+    ),
+    Mutation(
+        "group commit that mixes up its answers",
+        "requests that come together",
+        _instead(InboxLine, "_insert_quickly", _mixed_up),
+    ),
+    Mutation(
+        "attendant that gives nothing back",
+        "a release",
+        _instead(Batch, "release_waiting", _nothing),
+    ),
+    Mutation(
+        "start of what has waited for over a second",
+        "a batch that nobody looks after",
+        _instead(batch, "_LONGEST_WAIT_SECONDS", float("inf")),
+    ),
+    Mutation(
+        "no audit of what the database holds for a worker",
+        "a claim that lands late",
+        _instead(Clerk, "_audit", _nothing),
+    ),
+    Mutation(
+        "retry that wakes before its commit",
+        "an explicit retry",
+        _instead(job_changes, "retry_job", _wake_and_retry),
+    ),
+    Mutation(
+        "retry that keeps a stale run_at",
+        "a retry of what was put off",
+        _sql(transitions, "_RETRY", "run_at = COALESCE(CAST(:now AS timestamptz), now())", "run_at = jobs.run_at"),
+    ),
+    Mutation(
+        "claim taken for a retry whose reply was lost",
+        "a refused retry whose reply is lost",
+        _sql(transitions, "_FENCE", "state IN ('SUCCESS', 'FAILED', 'CANCELLED') AS", "true AS"),
+    ),
+    Mutation(
+        "edit of a running job",
+        "an edit of a running job",
+        _sql(transitions, "_EDIT", "AND state = 'PENDING' AND", "AND"),
     ),
     Mutation(
         "prune of a job that has not ended",

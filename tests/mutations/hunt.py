@@ -1,32 +1,37 @@
 """Each deliberate fault, left to chance: how many games it takes the simulation to come upon it. Prints a table."""
 
 import os
+from statistics import median
 
 import pytest
 from chance import play
 from deliberate_faults import MUTATIONS, Mutation
-from machine import Promise
+from seen import Seen
 from worlds import Worlds
 
-_EXAMPLES = int(os.environ.get("GAMES", "200"))
+_MOST_GAMES = int(os.environ.get("GAMES", "200"))
+_SEEDS = range(1, 1 + int(os.environ.get("SEEDS", "3")))
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_by_chance(worlds: Worlds, mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
-    games = 0
-    begin = Promise.__init__
+def test_by_chance(worlds: Worlds, mutation: Mutation) -> None:
+    """No fault may stay hidden from every seed."""
+    hunts = [_hunt(worlds, mutation, seed) for seed in _SEEDS]
+    games = [games for games, _ in hunts]
+    told = next((told for _, told in hunts if told), "")
+    shown = ", ".join(f"{each:3}" if each <= _MOST_GAMES else "  -" for each in games)
+    middle = median(games)
+    print(f"\n{mutation.name:48} {middle:5g} games ({shown})  {told[:70]}", end="", flush=True)
+    assert min(games) <= _MOST_GAMES, f"not found in {len(_SEEDS)} times {_MOST_GAMES} games"
 
-    def counting(self: Promise) -> None:
-        nonlocal games
-        games += 1
-        begin(self)
 
-    monkeypatch.setattr(Promise, "__init__", counting)
+def _hunt(worlds: Worlds, mutation: Mutation, seed: int) -> tuple[int, str]:
+    """How many games it took, one more than there are if it was not found; and what gave it away."""
+    seen = Seen()
     try:
         with mutation.apply():
-            play(worlds, _EXAMPLES, is_shrinking=False)
-    except Exception as error:  # noqa: BLE001 - whatever gave it away
-        told = next((line for line in str(error).splitlines() if ": " in line), repr(error))
-        print(f"\n{mutation.name:45} game {games:4}  {told[:90]}", end="")
-    else:
-        print(f"\n{mutation.name:45} not in {games} games", end="")
+            play(worlds, _MOST_GAMES, seen, seed=seed * 1_000_000, is_shrinking=False)
+    except AssertionError as error:
+        told = (line for line in str(error).splitlines() if ": " in line)
+        return seen.found_at or seen.games, next(told, repr(error))
+    return _MOST_GAMES + 1, ""

@@ -3,72 +3,24 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from actors import Actor, Doing
-from crew import SimulatedSlot, SimulatedWorker
 from people import DEAD_AFTER, RETENTION, Wish
+from steps import (
+    beat,
+    cancel,
+    claim_beside_a_lock,
+    retry,
+    slots,
+    start_running,
+    start_running_if_any,
+    submit,
+    take_for_dead,
+    tick,
+    until,
+    work,
+)
 from world import LANE, World
 
-Job = int
-"""The number of a job: the first is 1."""
-
-
-def submit(world: World, wish: Wish, client: int = 0) -> None:
-    world.submit(world.clients[client], wish)
-    world.finish(world.clients[client].actor)
-
-
-def until(world: World, actor: Actor, at: str) -> None:
-    """Let an actor move until it has stopped where it says so."""
-    while not (actor.doing is Doing.STOPPED and actor.at.startswith(at)):
-        assert actor.doing is not Doing.NOTHING, f"{actor.name} never came to {at!r}"
-        world.conductor.step(actor)
-
-
-def start_running(world: World, slot: SimulatedSlot) -> None:
-    """A slot claims, and its task runs."""
-    world.deliver(slot, LANE)
-    until(world, slot.main, "runs")
-
-
-def tick(world: World, *ticks: str, scheduler: int = 0) -> None:
-    who = world.schedulers[scheduler]
-    for each in ticks:
-        world.do(who.actor, each, partial(who.tick, each))
-
-
-def beat(world: World, worker: SimulatedWorker) -> None:
-    world.oversee(worker, "beats", worker.beat)
-    world.finish(worker.warden)
-
-
-def cancel(world: World, job: Job) -> None:
-    client = world.clients[0]
-    world.do(client.actor, f"cancel job {job}", partial(client.cancel, world.jobs[job - 1]))
-
-
-def retry(world: World, job: Job) -> None:
-    client = world.clients[0]
-    world.do(client.actor, f"retry job {job}", partial(client.retry, world.jobs[job - 1]))
-
-
-def work(world: World, slot: SimulatedSlot) -> None:
-    """A slot drains what is there."""
-    world.deliver(slot, LANE)
-    world.finish(slot.main)
-
-
-def slots(world: World) -> tuple[SimulatedSlot, SimulatedSlot]:
-    """One of each worker."""
-    return world.workers[0].slots[0], world.workers[1].slots[0]
-
-
-def take_for_dead(world: World, worker: SimulatedWorker) -> None:
-    """A worker is silent for too long; all others beat."""
-    world.advance(DEAD_AFTER + 1)
-    for other in world.workers:
-        if other is not worker:
-            beat(world, other)
-    tick(world, "bury", "rescue")
+from steeple.store.transitions import Edit
 
 
 def a_late_finish(world: World) -> None:
@@ -114,11 +66,11 @@ def a_retry_whose_reply_is_lost(world: World) -> None:
     first, _ = slots(world)
     submit(world, Wish("S"))
     work(world, first)
-    client = world.clients[0]
-    world.conductor.begin(client.actor, "retry job 1", partial(client.retry, world.jobs[0]))
-    until(world, client.actor, "after COMMIT")
+    api = world.apis[0]
+    world.conductor.begin(api.actor, "retry job 1", partial(api.retry, world.jobs[0]))
+    until(world, api.actor, "after COMMIT")
     work(world, first)
-    world.cut(client.actor)
+    world.cut(api.actor)
 
 
 def a_release(world: World) -> None:
@@ -129,9 +81,21 @@ def a_release(world: World) -> None:
     start_running(world, first)
     world.conductor.step(first.main)
     until(world, first.main, "runs")
-    world.advance(1.0)
+    world.advance(1.5)
     world.do(first.second, "attends", first.attend)
     work(world, second)
+    world.finish(first.main)
+
+
+def a_batch_that_nobody_looks_after(world: World) -> None:
+    """What waits behind a long task goes back when that ends, at the latest."""
+    first, _ = slots(world)
+    for _ in range(4):
+        submit(world, Wish("S"))
+    start_running(world, first)
+    world.conductor.step(first.main)
+    until(world, first.main, "runs")
+    world.advance(1.5)
     world.finish(first.main)
 
 
@@ -165,35 +129,17 @@ def a_rescue_while_it_runs(world: World) -> None:
     world.run_all()
 
 
-def start_running_if_any(world: World, slot: SimulatedSlot) -> None:
-    """A wake-up that may find nothing."""
-    world.deliver(slot, LANE)
-    while slot.main.doing is Doing.STOPPED and not slot.main.at.startswith("runs"):
-        world.conductor.step(slot.main)
-
-
 def two_claims_beside_a_lock(world: World) -> None:
     """A cancellation of the first job is under way when two slots claim: they do not wait for it."""
-    held_up = _claim_beside_a_lock(world)
+    held_up = claim_beside_a_lock(world)
     assert not held_up, f"{', '.join(held_up)} is held up by another's lock when it claims"
 
 
 def two_claims_of_one_job(world: World) -> None:
     """The same, and the cancellation is undone."""
-    _claim_beside_a_lock(world)
+    claim_beside_a_lock(world)
     world.cut(world.clients[0].actor)
     world.conductor.settle()
-
-
-def _claim_beside_a_lock(world: World) -> list[str]:
-    """Who is held up."""
-    client = world.clients[0]
-    submit(world, Wish("S"))
-    world.conductor.begin(client.actor, "cancel job 1", partial(client.cancel, world.jobs[0]))
-    until(world, client.actor, "after transitions._CANCEL")
-    for slot in slots(world):
-        start_running_if_any(world, slot)
-    return [actor.name for actor in world.conductor.moving()]
 
 
 def a_scheduled_job(world: World) -> None:
@@ -270,6 +216,61 @@ def a_claim_whose_reply_is_lost(world: World) -> None:
     world.finish(first.main)
 
 
+def a_claim_that_lands_late(world: World) -> None:
+    """The server is slow: the slot has lost its connection, looked what it holds, and gone idle, before it claims."""
+    first, _ = slots(world)
+    submit(world, Wish("S", delay=1.0))
+    world.lose_sight(first.main)
+    work(world, first)
+    world.advance(2.0)
+    world.past.land()
+    world.finish(world.past.actor)
+
+
+def a_crash_of_the_server(world: World) -> None:
+    """While a task runs: its claim is not forgotten, nor its fence given to another."""
+    first, second = slots(world)
+    submit(world, Wish("S"))
+    start_running(world, first)
+    world.crash_server()
+    start_running_if_any(world, second)
+    world.run_all()
+
+
+def requests_that_come_together(world: World) -> None:
+    """One wants a key that is taken, one a key of its own; two want the same unique key; and once more, all anew."""
+    submit(world, Wish("S", key=1, unique=1))
+    for wishes in ([Wish("S", key=2), Wish("FS")], [Wish("S", key=1, unique=1), Wish("S", unique=2), Wish(unique=2)]):
+        world.submit_together(world.apis[0], wishes)
+        world.finish(world.apis[0].actor)
+
+
+def a_retry_of_what_was_put_off(world: World) -> None:
+    submit(world, Wish("S", delay=300.0))
+    cancel(world, 1)
+    retry(world, 1)
+
+
+def a_refused_retry_whose_reply_is_lost(world: World) -> None:
+    """The job waits when it is asked for, and has run when it is asked for again."""
+    first, _ = slots(world)
+    submit(world, Wish("S"))
+    api = world.apis[0]
+    world.conductor.begin(api.actor, "retry job 1", partial(api.retry, world.jobs[0]))
+    until(world, api.actor, "after SAVEPOINT")
+    world.cut(api.actor)
+    work(world, first)
+    world.finish(api.actor)
+
+
+def an_edit_of_a_running_job(world: World) -> None:
+    first, _ = slots(world)
+    submit(world, Wish("S"))
+    start_running(world, first)
+    client = world.clients[0]
+    world.do(client.actor, "edit job 1", partial(client.edit, world.jobs[0], Edit(max_attempts=9)))
+
+
 def a_busy_day(world: World) -> None:
     """A bit of everything."""
     for wish in (Wish("FS"), Wish("CS"), Wish("S", unique=1), Wish("R"), Wish("IS")):
@@ -289,6 +290,7 @@ SCENARIOS: Mapping[str, Callable[[World], None]] = {
         a_retry_of_a_running_job,
         a_retry_whose_reply_is_lost,
         a_release,
+        a_batch_that_nobody_looks_after,
         a_late_rescue,
         a_rescue_while_it_runs,
         two_claims_beside_a_lock,
@@ -302,6 +304,12 @@ SCENARIOS: Mapping[str, Callable[[World], None]] = {
         three_crashes,
         pruning,
         a_claim_whose_reply_is_lost,
+        a_claim_that_lands_late,
+        a_crash_of_the_server,
+        requests_that_come_together,
+        a_retry_of_what_was_put_off,
+        a_refused_retry_whose_reply_is_lost,
+        an_edit_of_a_running_job,
         a_busy_day,
     )
 }

@@ -8,8 +8,6 @@ from scenarios import SCENARIOS
 from trial import catches
 from worlds import Worlds
 
-pytestmark = pytest.mark.soak
-
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_product_comes_well_out_of(worlds: Worlds, scenario: str) -> None:
@@ -20,5 +18,5 @@ def test_the_product_comes_well_out_of(worlds: Worlds, scenario: str) -> None:
 def test_is_caught(worlds: Worlds, mutation: Mutation, record_property: Callable[[str, object], None]) -> None:
     with mutation.apply():
         caught = catches(worlds, SCENARIOS[mutation.scenario])
-    record_property(f"mutation: {mutation.name}", f"in {mutation.scenario}: {caught}")
+    record_property(f"deliberate fault: {mutation.name}", f"in {mutation.scenario}: {caught}")
     assert caught is not None

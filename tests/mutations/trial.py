@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from healing import heal
+from verdict import plainly, verdict
 from world import World
 from worlds import Worlds
 
@@ -15,5 +16,5 @@ def catches(worlds: Worlds, scenario: Callable[[World], None]) -> str | None:
             heal(world)
         except AssertionError as error:
             return str(error).splitlines()[0]
-        found = world.verdict()
-    return None if not found else str(found[0]).splitlines()[0]
+        found = verdict(world)
+    return None if not found else plainly(str(found[0])).splitlines()[0]

@@ -6,13 +6,18 @@ somebody else is told to move.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 from time import monotonic
 from typing import Any
 
 _GLANCE_SECONDS = 0.002
 _PATIENCE_SECONDS = 30.0
+
+_WAITS = "waits for a lock"
 
 Blockers = Callable[[Collection[int]], Mapping[int, set[int]]]
 """For backends: those that each of them waits for."""
@@ -35,6 +40,28 @@ class Doing(Enum):
     """Or held up by somebody's lock."""
 
 
+@dataclass(frozen=True)
+class Line:
+    """Of the schedule. ``at`` is the machine's time, ``seconds`` the simulated one since the beginning."""
+
+    at: datetime
+    seconds: float
+    who: str | None
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.seconds:7g} s  {self.who or '':16} {self.what}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A statement that is a transaction by itself, on its way to the server when its sender's connection was lost."""
+
+    name: str
+    statement: str
+    parameters: Any
+
+
 class Actor:
     """One at a time does one operation after the other, each in a thread. ``pid`` is its last backend."""
 
@@ -45,6 +72,13 @@ class Actor:
         self.at = ""
         self.is_killed = False
         self.is_cut = False
+        """The connection is lost, and with it the reply to what the server has done."""
+        self.is_late = False
+        """The same will befall its next statement that is a transaction by itself, but the server does that later."""
+        self.is_held_up = False
+        """It was told to move, and waits for somebody's lock."""
+        self.must_not_wait = False
+        """What it has sent must be held up by nobody."""
         self.engine: Any = None
         """The engine that it used last."""
         self.opened_at: float | None = None
@@ -69,6 +103,7 @@ class Actor:
             self._conductor.failures.append((self, error))
             self._conductor.note(self, f"failed: {error!r}")
         finally:
+            self.is_late = self.must_not_wait = False
             self._conductor.arrived(self, Doing.NOTHING, "")
 
     def show(self) -> None:
@@ -93,6 +128,11 @@ class Actor:
         if self.opened_at is None:
             self.opened_at = self._conductor.clock()
 
+    def leaves_behind(self, sent: Sent) -> None:
+        self.is_late = False
+        self._conductor.note(self, f"loses its connection, {sent.name} is on its way")
+        self._conductor.under_way.append((sent, self._conductor.clock()))
+
     def go_on(self) -> None:
         self.doing = Doing.MOVING
         self._gate.release()
@@ -103,10 +143,15 @@ class Conductor:
 
     def __init__(self, blockers: Blockers, clock: Callable[[], float]) -> None:
         self.clock = clock
+        self._began = clock()
         self.actors: list[Actor] = []
         self.failures: list[tuple[Actor, BaseException]] = []
-        self.schedule: list[str] = []
-        """What happened, a line per step."""
+        self.schedule: list[Line] = []
+        """What happened, step by step."""
+        self.stops: Counter[str] = Counter()
+        """Where actors have stopped, and how often."""
+        self.under_way: list[tuple[Sent, float]] = []
+        """What the server has yet to do for those who lost sight of it, and since when."""
         self.is_over = False
         """From then on nobody stops any more."""
         self._blockers = blockers
@@ -118,7 +163,9 @@ class Conductor:
 
     def note(self, actor: Actor | None, what: str) -> None:
         """Add a line to the schedule."""
-        self.schedule.append(f"{len(self.schedule) + 1:4} {'' if actor is None else actor.name:12} {what}")
+        self.schedule.append(
+            Line(datetime.now(UTC), self.clock() - self._began, None if actor is None else actor.name, what)
+        )
 
     def begin(self, actor: Actor, what: str, operation: Callable[[], object]) -> None:
         """The actor, which does nothing, begins something, up to its first stop."""
@@ -136,9 +183,10 @@ class Conductor:
     def arrived(self, actor: Actor, doing: Doing, at: str) -> None:
         """Called by the actor's own thread."""
         with self._moved:
-            actor.doing, actor.at = doing, at
+            actor.doing, actor.at, actor.is_held_up = doing, at, False
             if at:
                 self.note(actor, at)
+                self.stops[_kind(at)] += 1
             self._moved.notify_all()
 
     def stopped(self) -> list[Actor]:
@@ -156,9 +204,12 @@ class Conductor:
                 if self._moved.wait_for(lambda: not self.moving(), _GLANCE_SECONDS):
                     return
             if self._are_held_up(self.moving()):
+                self._tell_held_up()
                 return
             if monotonic() > patience:
-                raise Stuck(f"{[actor.name for actor in self.moving()]} do not move\n" + "\n".join(self.schedule))
+                raise Stuck(
+                    f"{[actor.name for actor in self.moving()]} do not move\n" + "\n".join(map(str, self.schedule))
+                )
 
     def _are_held_up(self, moving: Sequence[Actor]) -> bool:
         """True if each waits, directly or not, for somebody who stands still. Who waits in a circle is not: the server
@@ -170,3 +221,21 @@ class Conductor:
             unsettled -= settled
             still |= settled
         return not unsettled
+
+    def _tell_held_up(self) -> None:
+        """Once for each that came to wait."""
+        for actor in self.moving():
+            if actor.pid is None or actor.is_held_up:
+                continue
+            actor.is_held_up = True
+            waits = self._blockers([actor.pid]).get(actor.pid, set())
+            what = f"{_WAITS} of {', '.join(other.name for other in self.actors if other.pid in waits)}"
+            self.note(actor, what)
+            self.stops[_WAITS] += 1
+            if actor.must_not_wait:
+                self.failures.append((actor, AssertionError(f"a mere claim {what}")))
+
+
+def _kind(at: str) -> str:
+    """What kind of stop it is: without what is different each time."""
+    return "runs" if at.startswith("runs ") else at

@@ -7,16 +7,17 @@ rejects the job (R) or kills its process (C). The last letter holds for all furt
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from actors import Actor, Conductor, Killed
-from history import Effect
+from history import Effect, Rest, Round
 from shed import Shed
 from simulated_time import Clock
 
+from playground import NOW
 from steeple import Settings, Steeple
-from steeple.domain.job import Claim, ClaimedJob, JobError, Reason
+from steeple.domain.job import ClaimedJob, JobError, Reason
 from steeple.domain.outcome import Failed, Outcome, Returned, Stopped
 from steeple.domain.priority import Lane
 from steeple.domain.retry import Retry
@@ -29,13 +30,15 @@ from steeple.worker.attempt import Attempt
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board, Stop
+from steeple.worker.clerk import Clerk
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.drain import Crew, Drain, Pace
 from steeple.worker.ledger import Ledger
 from steeple.worker.perform import Performer
 from steeple.worker.reporter import SlotReporter
-from steeple.worker.settling import Death, settle
+from steeple.worker.stopping import Stopping
 from steeple.worker.strangers import Strangers
+from steeple.worker.warden import Warden
 
 _PACE = Pace(slice=1.0, largest=4)
 _STARVATION_SECONDS = 3600.0
@@ -44,7 +47,8 @@ _MAX_RESULT_BYTES = 1000
 
 @dataclass
 class Surroundings:
-    """What everybody shares. ``publish`` sends wake-ups."""
+    """What everybody shares. ``publish`` sends wake-ups; ``retries`` tells how often a job was retried, as is known to
+    all."""
 
     settings: Settings
     app: Steeple
@@ -52,7 +56,14 @@ class Surroundings:
     conductor: Conductor
     clock: Clock
     publish: Callable[[Mapping[Lane, Wakes]], int]
+    retries: Callable[[UUID], int]
     effects: list[Effect] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+    rests: list[Rest] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """The simulated time."""
+        return NOW + timedelta(seconds=self.clock.seconds)
 
 
 class Turnstile:
@@ -75,14 +86,16 @@ class Turnstile:
 class PlannedPerformer(Performer):
     """Runs tasks as their plan says; while one runs, somebody else may move."""
 
-    def __init__(self, effects: list[Effect], pid: int) -> None:
-        self._effects = effects
+    def __init__(self, world: Surroundings, pid: int) -> None:
+        self._world = world
+        self._effects = world.effects
         self._pid = pid
 
     def perform(self, attempt: Attempt) -> Outcome | None:
         job, letter = attempt.job, _letter(attempt.job)
         place = len(self._effects)
-        self._effects.append(Effect(job.id, job.attempt, job.fence, self._pid, datetime.now(UTC)))
+        began = datetime.now(UTC)
+        self._effects.append(Effect(job.id, job.attempt, job.fence, self._pid, began, clock=self._world.now()))
         actor = _show()
         actor.stop(f"runs job {job.id.int}, attempt {job.attempt}, fence {job.fence}: {letter}")
         if letter == "C":
@@ -142,7 +155,7 @@ class SimulatedSlot:
         ledger = Ledger(self.engine, batch, self._claimant, reporter, known, lambda: False)
         ledger._lock = Turnstile()  # type: ignore[assignment]
         self._attendant = Attendant(board, batch, coroutines, ledger)
-        crew = Crew(PlannedPerformer(world.effects, pid), coroutines, self._attendant, self._strangers)
+        crew = Crew(PlannedPerformer(world, pid), coroutines, self._attendant, self._strangers)
         self._drain = Drain(board, seat, batch, ledger, crew, tasks, _PACE)
 
     @property
@@ -152,13 +165,19 @@ class SimulatedSlot:
     def work(self) -> None:
         """A wake-up was delivered."""
         worker = self.worker
+        self.seat.is_at_work = True
         left = self._drain.run()
+        self.seat.is_at_work = False
+        worker.world.rests.append(Rest(worker.board.worker_id, self.seat.number, datetime.now(UTC)))
         if left is not None:
             worker.world.publish({worker.row.binding.lane_for(left): Wakes(1, worker.row.slots + 1)})
 
     def attend(self) -> None:
-        """A tick of the attendant."""
+        """A tick of the attendant. It is noted once nothing is left undone: what it must not have found is known."""
+        world = self.worker.world
+        began, clock = datetime.now(UTC), world.now()
         self._attendant._tick()
+        world.rounds.append(Round(self.worker.board.worker_id, self.seat.number, began, datetime.now(UTC), clock))
 
     def _claimant(self) -> Claimant:
         binding = self.worker.row.binding
@@ -167,18 +186,20 @@ class SimulatedSlot:
 
 
 class SimulatedWorker:
-    """A worker's main process, with its slots."""
+    """A worker's main process, with its slots. Its clerk is the product's own, told what to do and when."""
 
     def __init__(self, world: Surroundings, row: NewWorker) -> None:
         self.world, self.row, self.name = world, row, row.name
         self.board = Board(row.slots)
         self.engine = world.shed.take()
-        self.warden = world.conductor.actor(f"{row.name} warden")
+        self.clerk = world.conductor.actor(f"{row.name} clerk")
         self.slots: list[SimulatedSlot] = []
         self.is_alive = True
         self._processes = 0
-        in_transaction(self.engine, lambda connection: workers.register(connection, row))
-        self.board.worker_id = row.id
+        self._stopping = stopping = Stopping(world.settings.kill_after)
+        warden = Warden(row.name, self.board, world.settings, stopping, lambda: None)
+        self._clerk = Clerk(self.engine, self.board, row, world.settings, lambda _: Retry(), stopping, warden)
+        self._clerk.register()
         for index in range(row.slots):
             self.fill_place(index)
 
@@ -194,49 +215,39 @@ class SimulatedWorker:
             self.slots.append(SimulatedSlot(self, index, self.row.id.int * 100 + self._processes))
 
     def attempt(self, step: Callable[[], object]) -> None:
-        """As ``Warden._attempt``: what a lost connection left undone is done by the next tick."""
+        """As ``Clerk._attempt``: what a lost connection left undone is done by the next tick."""
         try:
             step()
         except DatabaseError as error:
             if not is_repeatable(error):
                 raise
-            self.world.conductor.note(self.warden, f"will try again: {error.orig!r}")
+            self.world.conductor.note(self.clerk, f"will try again: {error.orig!r}")
 
     def beat(self) -> None:
-        """As ``Warden._beat``, which begins anew if the worker was taken for dead."""
-        row = self.row
-        single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        if in_transaction(single, lambda connection: workers.beat(connection, row.id, draining=self.board.is_draining)):
-            return
-        self.ask_all_to_stop(Stop.SHUTDOWN)
-        self.row = replace(row, id=UUID(int=row.id.int + 1))
-        in_transaction(self.engine, lambda connection: workers.register(connection, self.row))
-        self.board.worker_id = self.row.id
+        """It begins anew if the worker was taken for dead."""
+        self._clerk._beat()
 
     def watch(self) -> None:
-        """As ``Warden._watch``: what was cancelled is told to stop."""
-        found = in_transaction(self.engine, lambda connection: workers.watched(connection, self.row.id))
-        cancelled = {each.claim for each in found if each.is_cancelled}
-        self.ask_all_to_stop(Stop.CANCEL, cancelled)
+        """What was cancelled is told to stop."""
+        self._clerk._watch()
+        self._clerk._write_stops()
 
-    def ask_all_to_stop(self, stop: Stop, which: set[Claim] | None = None) -> None:
-        """As ``Warden._ask``: once per claim."""
+    def audit(self) -> None:
+        """What the slots run is compared with what the database holds."""
+        self._clerk._audit()
+
+    def end_grace(self) -> None:
+        """All that runs is told to stop."""
         for seat in self.board.seats:
             for place, running in seat.running():
-                if (which is None or running.claim in which) and place.asked_to_stop(running.claim) is None:
-                    place.ask_to_stop(running.claim, stop)
+                self._stopping.ask(seat, place, running, Stop.SHUTDOWN)
 
     def settle(self, slot: SimulatedSlot) -> None:
-        """As ``Warden._settle``, for a slot that died."""
-        found = slot.seat.running()
-        stops = {running.claim: place.asked_to_stop(running.claim) for place, running in found}
-        asked = {claim: stop for claim, stop in stops.items() if stop is not None}
-        death = Death(self.row.id, slot.seat.number, [running for _, running in found], asked, was_killed=False)
-        settle(self.engine, death, lambda _: Retry())
+        """A slot died."""
+        self._clerk._settle(slot.seat)
         self.slots.remove(slot)
-        slot.seat.clear()
 
     def leave(self) -> None:
-        """As ``Warden.close``, after the slots have ended."""
-        in_transaction(self.engine, lambda connection: workers.end(connection, self.row.id))
+        """As ``Clerk.run``, after the slots have ended."""
+        in_transaction(self.engine, lambda connection: workers.end(connection, self.board.worker_id))
         self.is_alive = False

@@ -1,16 +1,17 @@
 """How every simulated world ends: nothing is broken any more, and what can run does, until no job is left."""
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
-import psycopg
+from control import Control
 from crew import SimulatedWorker
 from recorder import Recorder
 from shed import Shed
 from world import World
 
+HEALS = "all heals"
 _ROUNDS = 60
 
 _ACTIVE = "SELECT count(*) FROM jobs WHERE state IN ('PENDING', 'RUNNING')"
@@ -21,20 +22,24 @@ FROM jobs WHERE state = 'PENDING'
 
 
 @contextmanager
-def world(shed: Shed, control: "psycopg.Connection[Any]", recorder: Recorder) -> Iterator[World]:
+def world(shed: Shed, control: Control, recorder: Recorder) -> Iterator[World]:
     """A world for the length of the block."""
-    found = World(shed, control, recorder)
-    with found.clock.in_place():
-        try:
+    logging.disable()  # the schedule says it all, and in order
+    try:
+        found = World(shed, control, recorder)
+        with found.clock.in_place(), closing(found):
             yield found
-        finally:
-            found.close()
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def heal(world: World) -> None:
     """Nobody stops any more; workers and a scheduler do what they do, round after round."""
-    world.conductor.note(None, "all heals")
+    world.conductor.note(None, HEALS)
     world.run_all()
+    while world.conductor.under_way:
+        world.past.land()
+        world.run_all()
     world.conductor.is_over = True
     for _ in range(_ROUNDS):
         _round(world)
@@ -60,16 +65,16 @@ def _round(world: World) -> None:
 
 
 def _look_after(world: World, worker: SimulatedWorker) -> None:
-    """What a warden does, and Celery with its pool; a worker that was told to stop leaves."""
-    for what, step in (("beats", worker.beat), ("watches", worker.watch)):
+    """What a clerk does, and Celery with its pool; a worker that was told to stop leaves."""
+    for what, step in (("beats", worker.beat), ("watches", worker.watch), ("audits", worker.audit)):
         world.oversee(worker, what, step)
-        world.finish(worker.warden)
+        world.finish(worker.clerk)
     for slot in [slot for slot in worker.slots if not slot.is_alive]:
         world.settle(slot)
-        world.finish(worker.warden)
+        world.finish(worker.clerk)
     if worker.board.is_draining:
         world.oversee(worker, "leaves", worker.leave)
-        world.finish(worker.warden)
+        world.finish(worker.clerk)
         return
     for index in range(worker.row.slots):
         if not any(slot.index == index for slot in worker.slots):

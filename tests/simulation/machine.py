@@ -3,66 +3,72 @@
 Whatever it chose, at the end all heals, every job must end, and the checker goes over all that was recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
-from functools import partial
-from typing import TypeVar
+from functools import partial, wraps
+from typing import Any, ClassVar, TypeVar
 
-from actors import Doing
-from crew import SimulatedSlot, SimulatedWorker
+from draws import EDITS, GO, PICK, WISHES
+from free import Free
 from healing import heal
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from people import DEAD_AFTER, SimulatedClient, SimulatedScheduler, Wish
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition
+from hypothesis.stateful import rule as hypothesis_rule
+from people import DEAD_AFTER, RETENTION, Wish
+from seen import Seen
+from verdict import history_of, told, verdict
 from world import LANE, World
 from worlds import Worlds
 
-from playground import NOW
-from steeple.domain.priority import Priority
+from steeple.embedded.postgres import EmbeddedPostgres
 from steeple.store.transitions import Edit
 
 T = TypeVar("T")
+Move = Callable[..., None]
 
-_MOST_JOBS = 8
+_MOST_JOBS = 10
 _MOST_DEATHS = 3
-_MOST_SHOWN = 10
+_MOST_CRASHES = 2
+_MOVES_BETWEEN = 4
+"""From one advance of the clock to the next."""
 
-PICK = st.integers(0, 11)
-"""One of however many there are."""
 
-GO = st.sampled_from([0, 1, 2, 3, 99, 99])
-"""How many steps somebody goes on at once after having begun: often few, so that others get in between."""
+def rule(**drawn: Any) -> Callable[[Move], Move]:
+    """As hypothesis has it; and each is counted."""
 
-WISHES = st.builds(
-    Wish,
-    plan=st.sampled_from(["S", "FS", "S", "FF", "IS", "R", "CS", "C", "CFS"]),
-    priority=st.sampled_from(Priority),
-    delay=st.sampled_from([0.0, 0.0, 0.0, 3.0, 300.0]),
-    expires_in=st.sampled_from([None, None, None, 2.0]),
-    max_attempts=st.sampled_from([1, 2, 3, 4, 4]),
-    key=st.sampled_from([None, None, 1, 2]),
-    unique=st.sampled_from([None, None, 1]),
-)
+    as_rule: Any = hypothesis_rule(**drawn)
 
-EDITS = st.builds(
-    Edit,
-    priority=st.none() | st.sampled_from(Priority),
-    run_at=st.none() | st.integers(0, 20).map(lambda seconds: NOW + timedelta(seconds=seconds)),
-    max_attempts=st.none() | st.integers(1, 4),
-)
+    def count(move: Move) -> Move:
+        @wraps(move)
+        def counted(self: "Promise", **chosen: Any) -> None:
+            self.seen.moves[move.__name__] += 1
+            move(self, **chosen)
+
+        found: Move = as_rule(counted)
+        return found
+
+    return count
+
+
+class Broken(AssertionError):
+    """A game did not hold what is promised; told with all that happened in it."""
 
 
 class Promise(RuleBasedStateMachine):
-    """Whoever runs it makes a subclass with ``worlds``."""
+    """Whoever runs it makes a subclass with ``worlds`` and ``seen``."""
 
     worlds: Worlds
+    seen: ClassVar[Seen]
+    server: ClassVar[EmbeddedPostgres | None] = None
+    """One that may be killed."""
 
     def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
         self.world: World = self._stack.enter_context(type(self).worlds())
-        self._deaths = 0
+        self.free = Free(self.world)
+        self._deaths = self._crashes = 0
+        self._advanced_at = self.seen.moves.total()
 
     @initialize(wishes=st.lists(WISHES, min_size=1, max_size=4))
     def begin(self, wishes: list[Wish]) -> None:
@@ -73,40 +79,65 @@ class Promise(RuleBasedStateMachine):
 
     # --- clients
 
-    @precondition(lambda self: len(self.world.jobs) < _MOST_JOBS and self.idle_clients())
+    @precondition(lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.clients())
     @rule(wish=WISHES, go=GO)
     def submit(self, wish: Wish, go: int) -> None:
-        client = self.idle_clients()[0]
+        client = self.free.clients()[0]
         self.world.submit(client, wish)
         self.world.go(client.actor, go)
 
-    @precondition(lambda self: self.world.jobs and self.idle_clients())
-    @rule(pick=PICK, what=st.sampled_from(["cancel", "retry"]), go=GO)
-    def change(self, pick: int, what: str, go: int) -> None:
-        client, job_id = self.idle_clients()[0], _one(self.world.jobs, pick)
-        operation = client.cancel if what == "cancel" else client.retry
-        self.world.conductor.begin(client.actor, f"{what} job {job_id.int}", partial(operation, job_id))
+    @precondition(lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.apis())
+    @rule(wishes=st.lists(WISHES, min_size=1, max_size=3), go=GO)
+    def submit_together(self, wishes: list[Wish], go: int) -> None:
+        api = self.free.apis()[0]
+        self.world.submit_together(api, wishes)
+        self.world.go(api.actor, go)
+
+    @precondition(lambda self: self.world.jobs and self.free.clients())
+    @rule(pick=PICK, go=GO)
+    def cancel(self, pick: int, go: int) -> None:
+        client, job_id = self.free.clients()[0], _one(self.world.in_state("RUNNING") or self.world.jobs, pick)
+        self.world.conductor.begin(client.actor, f"cancel job {job_id.int}", partial(client.cancel, job_id))
         self.world.go(client.actor, go)
 
-    @precondition(lambda self: self.world.jobs and self.idle_clients())
+    @precondition(lambda self: self.world.jobs and self.free.apis())
+    @rule(pick=PICK, is_retry=st.sampled_from([True, True, False]), go=GO)
+    def change(self, pick: int, is_retry: bool, go: int) -> None:
+        """By way of an API."""
+        api = self.free.apis()[0]
+        ended = self.world.in_state("SUCCESS", "FAILED", "CANCELLED") if is_retry else []
+        job_id = _one(ended or self.world.jobs, pick)
+        what, operation = ("retry", api.retry) if is_retry else ("cancel", api.cancel)
+        self.world.conductor.begin(api.actor, f"{what} job {job_id.int}", partial(operation, job_id))
+        self.world.go(api.actor, go)
+
+    @precondition(lambda self: self.world.jobs and self.free.clients())
     @rule(pick=PICK, change=EDITS)
     def edit(self, pick: int, change: Edit) -> None:
-        client, job_id = self.idle_clients()[0], _one(self.world.jobs, pick)
+        client, job_id = self.free.clients()[0], _one(self.world.jobs, pick)
         self.world.conductor.begin(client.actor, f"edit job {job_id.int}", partial(client.edit, job_id, change))
 
     # --- wake-ups
 
-    @precondition(lambda self: self.idle_slots())
-    @rule(pick=PICK, slot=PICK, is_repeated=st.booleans(), go=st.integers(0, 6))
+    @precondition(lambda self: self.free.slots())
+    @rule(pick=PICK, slot=PICK, is_repeated=st.booleans(), go=st.sampled_from([0, 1, 2, 3, 4, 6, 99]))
     def deliver(self, pick: int, slot: int, is_repeated: bool, go: int) -> None:
         """In any order, and some of them again, or late."""
         waiting = self.world.post.waiting
         lane = _one(waiting or [LANE], pick)
         if waiting and not is_repeated:
             waiting.remove(lane)
-        woken = _one(self.idle_slots(), slot)
+        woken = _one(self.free.slots(), slot)
         self.world.deliver(woken, lane)
         self.world.go(woken.main, go)
+
+    @precondition(lambda self: self.free.slots())
+    @rule(slot=PICK)
+    def work(self, slot: int) -> None:
+        """Undisturbed, to the end."""
+        woken = _one(self.free.slots(), slot)
+        self.world.deliver(woken, LANE)
+        self.world.finish(woken.main)
 
     @precondition(lambda self: self.world.post.waiting)
     @rule()
@@ -114,36 +145,34 @@ class Promise(RuleBasedStateMachine):
         self.world.conductor.note(None, "all wake-ups are lost")
         self.world.post.waiting.clear()
 
-    # --- schedulers, wardens, attendants
+    # --- schedulers, clerks, attendants
 
-    @precondition(lambda self: self.idle_schedulers())
+    @precondition(lambda self: self.free.schedulers())
     @rule(tick=st.sampled_from(["wake_due", "rescue", "rescue", "bury", "expire", "roll_up", "prune"]), go=GO)
     def tick(self, tick: str, go: int) -> None:
-        scheduler = self.idle_schedulers()[0]
+        scheduler = self.free.schedulers()[0]
         self.world.conductor.begin(scheduler.actor, tick, partial(scheduler.tick, tick))
         self.world.go(scheduler.actor, go)
 
-    @precondition(lambda self: self.idle_wardens())
-    @rule(pick=PICK, is_beat=st.booleans(), go=GO)
-    def watch(self, pick: int, is_beat: bool, go: int) -> None:
-        worker = _one(self.idle_wardens(), pick)
-        if is_beat:
-            self.world.oversee(worker, "beats", worker.beat)
-        else:
-            self.world.oversee(worker, "watches", worker.watch)
-        self.world.go(worker.warden, go)
+    @precondition(lambda self: self.free.clerks())
+    @rule(pick=PICK, what=st.sampled_from(["beats", "watches", "audits"]), go=GO)
+    def watch(self, pick: int, what: str, go: int) -> None:
+        worker = _one(self.free.clerks(), pick)
+        steps = {"beats": worker.beat, "watches": worker.watch, "audits": worker.audit}
+        self.world.oversee(worker, what, steps[what])
+        self.world.go(worker.clerk, go)
 
-    @precondition(lambda self: self.unsettled_slots())
+    @precondition(lambda self: self.free.unsettled())
     @rule(pick=PICK, go=GO)
     def settle(self, pick: int, go: int) -> None:
-        slot = _one(self.unsettled_slots(), pick)
+        slot = _one(self.free.unsettled(), pick)
         self.world.settle(slot)
-        self.world.go(slot.worker.warden, go)
+        self.world.go(slot.worker.clerk, go)
 
-    @precondition(lambda self: self.attendable_slots())
-    @rule(pick=PICK, after=st.sampled_from([0.0, 1.0]), go=GO)
+    @precondition(lambda self: self.free.attendable())
+    @rule(pick=PICK, after=st.sampled_from([0.0, 1.5]), go=GO)
     def attend(self, pick: int, after: float, go: int) -> None:
-        slot = _one(self.attendable_slots(), pick)
+        slot = _one(self.free.attendable(), pick)
         if after:
             self.world.advance(after)
         self.world.conductor.begin(slot.second, "attends", slot.attend)
@@ -163,28 +192,46 @@ class Promise(RuleBasedStateMachine):
 
     # --- what befalls them
 
-    @rule(seconds=st.sampled_from([0.5, 1.5, 6.0, 21.0, 200.0]))
+    @precondition(lambda self: self.seen.moves.total() >= self._advanced_at + _MOVES_BETWEEN)
+    @rule(seconds=st.sampled_from([0.5, 1.5, 3.0, 6.0, 21.0, 200.0]))
     def advance(self, seconds: float) -> None:
+        """Now and then."""
+        self._advanced_at = self.seen.moves.total()
         self.world.advance(seconds)
 
-    @precondition(lambda self: len(self.idle_wardens()) > 1 and self.idle_schedulers())
-    @rule(pick=PICK, rescue=st.sampled_from([2, 99, 99]), has_successor=st.booleans())
-    def silence(self, pick: int, rescue: int, has_successor: bool) -> None:
-        """A worker, rather a busy one, is not heard of for so long that it is taken for dead; it may live."""
-        silent = _one([worker for worker in self.idle_wardens() if worker.is_busy] or self.idle_wardens(), pick)
-        self.world.conductor.note(silent.warden, "is not heard of")
+    @precondition(lambda self: len(self.free.clerks()) > 1 and self.free.schedulers())
+    @rule(pick=PICK, rescue=st.sampled_from([2, 99, 99]), is_seconded=st.booleans(), has_successor=st.booleans())
+    def silence(self, pick: int, rescue: int, is_seconded: bool, has_successor: bool) -> None:
+        """A worker, rather a busy one, is not heard of for so long that it is taken for dead; it may live. Two
+        schedulers may see it, of which one is slow."""
+        silent = _one([worker for worker in self.free.clerks() if worker.is_busy] or self.free.clerks(), pick)
+        self.world.conductor.note(silent.clerk, "is not heard of")
         self.world.advance(DEAD_AFTER + 1)
-        for worker in self.idle_wardens():
+        for worker in self.free.clerks():
             if worker is not silent:
                 self.world.oversee(worker, "beats", worker.beat)
-                self.world.finish(worker.warden)
-        scheduler = self.idle_schedulers()[0]
-        self.world.do(scheduler.actor, "bury", partial(scheduler.tick, "bury"))
-        self.world.conductor.begin(scheduler.actor, "rescue", partial(scheduler.tick, "rescue"))
-        self.world.go(scheduler.actor, rescue)
-        for slot in [slot for slot in self.idle_slots() if slot.worker is not silent and has_successor][:1]:
+                self.world.finish(worker.clerk)
+        first, *others = self.free.schedulers()
+        self.world.do(first.actor, "bury", partial(first.tick, "bury"))
+        for scheduler in [first, *others][: 1 + is_seconded]:
+            self.world.conductor.begin(scheduler.actor, "rescue", partial(scheduler.tick, "rescue"))
+            self.world.go(scheduler.actor, rescue if scheduler is first else 99)
+        for slot in [slot for slot in self.free.slots() if slot.worker is not silent and has_successor][:1]:
             self.world.deliver(slot, LANE)
             self.world.go(slot.main, 3)
+
+    @precondition(lambda self: self.free.schedulers() and not self.world.conductor.stopped())
+    @rule(go=GO)
+    def grow_old(self, go: int) -> None:
+        """What has ended is kept long enough."""
+        self.world.advance(RETENTION + 1)
+        for worker in self.free.clerks():
+            self.world.oversee(worker, "beats", worker.beat)
+            self.world.finish(worker.clerk)
+        scheduler = self.free.schedulers()[0]
+        self.world.do(scheduler.actor, "roll_up", partial(scheduler.tick, "roll_up"))
+        self.world.conductor.begin(scheduler.actor, "prune", partial(scheduler.tick, "prune"))
+        self.world.go(scheduler.actor, go)
 
     @precondition(lambda self: self.world.conductor.stopped())
     @rule(pick=PICK)
@@ -192,13 +239,43 @@ class Promise(RuleBasedStateMachine):
         """Before or after a statement or a COMMIT, wherever it has stopped."""
         self.world.cut(_one(self.world.conductor.stopped(), pick))
 
+    @precondition(lambda self: self.free.at_work())
+    @rule(pick=PICK, go=GO)
+    def lose_sight(self, pick: int, go: int) -> None:
+        """The connection breaks under a statement that the server does nevertheless, later."""
+        actor = _one(self.free.at_work(), pick)
+        self.world.lose_sight(actor)
+        self.world.go(actor, go)
+
+    @precondition(lambda self: self.world.past.can_land)
+    @rule(go=GO)
+    def land(self, go: int) -> None:
+        self.world.past.land()
+        self.world.go(self.world.past.actor, go)
+
+    @precondition(lambda self: self._crashes < _MOST_CRASHES and not self.world.conductor.moving())
+    @rule()
+    def crash(self) -> None:
+        self._crashes += 1
+        self.world.crash_server()
+
+    @precondition(lambda self: self.server and not self._crashes and not self.world.conductor.moving())
+    @rule()
+    def restart(self) -> None:
+        self._crashes += 1
+        assert self.server is not None
+        self.world.restart_server(self.server)
+
     @precondition(lambda self: self._deaths < _MOST_DEATHS and self.world.slots())
-    @rule(pick=PICK, how=st.sampled_from(["slot", "slot", "worker", "stop"]))
+    @rule(pick=PICK, how=st.sampled_from(["slot", "slot", "worker", "stop", "api"]))
     def kill(self, pick: int, how: str) -> None:
         self._deaths += 1
         slot = _one(self.world.slots(), pick)
         if how == "slot":
             self.world.kill_slot(slot)
+            return
+        if how == "api":
+            self.world.kill_api(_one(self.world.apis, pick))
             return
         if how == "worker":
             self.world.kill_worker(slot.worker)
@@ -211,35 +288,12 @@ class Promise(RuleBasedStateMachine):
     def teardown(self) -> None:
         with self._stack:
             heal(self.world)
-            found = self.world.verdict()
-            shown = "\n".join(map(str, found[:_MOST_SHOWN]))
-            schedule = "\n".join(self.world.conductor.schedule)
-            assert not found, f"{len(found)} violations\n{shown}\n\n{schedule}"
-
-    # --- who is free to begin something
-
-    def idle_clients(self) -> list[SimulatedClient]:
-        return [each for each in self.world.clients if each.actor.doing is Doing.NOTHING]
-
-    def idle_schedulers(self) -> list[SimulatedScheduler]:
-        return [each for each in self.world.schedulers if each.actor.doing is Doing.NOTHING]
-
-    def idle_wardens(self) -> list[SimulatedWorker]:
-        return [each for each in self.world.present() if each.warden.doing is Doing.NOTHING]
-
-    def idle_slots(self) -> list[SimulatedSlot]:
-        return [each for each in self.world.slots() if each.main.doing is Doing.NOTHING]
-
-    def attendable_slots(self) -> list[SimulatedSlot]:
-        """Those at work whose attendant is idle."""
-        return [
-            each
-            for each in self.world.slots()
-            if each.second.doing is Doing.NOTHING and each.main.doing is not Doing.NOTHING
-        ]
-
-    def unsettled_slots(self) -> list[SimulatedSlot]:
-        return [each for each in self.world.dead_slots() if each.worker.warden.doing is Doing.NOTHING]
+            history = history_of(self.world)
+            self.seen.note(self.world.conductor.stops, history.transitions)
+            found = verdict(self.world, history)
+            if found:
+                self.seen.note_broken(told(self.world, history, found))
+                raise Broken(self.seen.broken)
 
 
 def _one(among: Sequence[T], pick: int) -> T:

@@ -1,4 +1,4 @@
-"""Clients, and the ticks of schedulers: what they begin is the product's own code."""
+"""Programs that use an app, and the ticks of schedulers: what they begin is the product's own code."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -34,10 +34,10 @@ from steeple.store.workers import bury
 DEAD_AFTER = 20.0
 RETENTION = 300.0
 
-Woken = Callable[[Mapping[Lane, int], UUID], None]
-"""Told of lanes in which jobs became due, and of the job that is behind it."""
+Woken = Callable[[Mapping[Lane, int], tuple[UUID, ...]], None]
+"""Told of lanes in which jobs became due, and of the jobs that may be behind it."""
 
-_REFUSED = "is refused: {}"
+REFUSED = "is refused: {}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,15 @@ class Wish:
     max_attempts: int = 3
     key: int | None = None
     unique: int | None = None
+
+    def __str__(self) -> str:
+        facts = [f"plan {self.plan}", f"{self.max_attempts} attempts"]
+        facts += [] if self.priority is Priority.DEFAULT else [f"{self.priority} priority"]
+        facts += [f"in {self.delay:g} s"] if self.delay else []
+        facts += [] if self.expires_in is None else [f"expires in {self.expires_in:g} s"]
+        facts += [] if self.key is None else [f"idempotency key {self.key}"]
+        facts += [] if self.unique is None else [f"unique key {self.unique}"]
+        return ", ".join(facts)
 
     @property
     def body(self) -> str:
@@ -74,7 +83,7 @@ class Wish:
 
 
 class SimulatedClient:
-    """Submits through the app's backend, and changes jobs as the API does."""
+    """Submits and cancels through the app's backend, without an API; and edits."""
 
     def __init__(self, name: str, world: Surroundings, journal: Journal, woken: Woken) -> None:
         self.actor = world.conductor.actor(name)
@@ -84,19 +93,19 @@ class SimulatedClient:
         self._wake = woken
         self._backend = Backend(world.settings)
         self._backend._engine = self.engine
-        self._about = UUID(int=0)
+        self._about: tuple[UUID, ...] = ()
         waker = SimpleNamespace(wake=lambda due: self._wake(due, self._about), close=lambda: None)
         self._backend._waker = waker  # type: ignore[assignment]
 
     def submit(self, wish: Wish, job: NewJob) -> None:
-        self._about = job.id
+        self._about = (job.id,)
         key = None if job.idempotency is None else (job.idempotency.owner, job.idempotency.key)
         with self._journal.asking(Call.SUBMIT, idempotency=key, request=wish.body) as asked:
             try:
                 (job_id,) = self._backend.store([job], None)
             except (UniqueKeyHeld, IdempotencyKeyReused) as refusal:
                 asked.refused()
-                self._told(_REFUSED.format(refusal))
+                self._told(REFUSED.format(refusal))
             except DatabaseError as error:
                 self._told(f"learns nothing: {error.orig!r}")
             else:
@@ -105,13 +114,6 @@ class SimulatedClient:
 
     def cancel(self, job_id: UUID) -> None:
         self._change(Call.CANCEL, job_id, lambda: self._backend.cancel(job_id))
-
-    def retry(self, job_id: UUID) -> None:
-        def run() -> None:
-            lane = in_transaction(self.engine, transitions.retry_once(job_id))
-            self._wake({lane: 1}, job_id)
-
-        self._change(Call.RETRY, job_id, run)
 
     def edit(self, job_id: UUID, change: Edit) -> None:
         self._change(
@@ -126,7 +128,7 @@ class SimulatedClient:
                 run()
             except SteepleError as refusal:
                 asked.refused()
-                self._told(_REFUSED.format(refusal))
+                self._told(REFUSED.format(refusal))
             except DatabaseError as error:
                 self._told(f"learns nothing: {error.orig!r}")
             else:

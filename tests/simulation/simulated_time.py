@@ -5,23 +5,28 @@ found in a schema that comes before PostgreSQL's own: so every statement of the 
 it is, whether it takes a ``now`` or not.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
-import psycopg
+from control import Control
 
 import steeple.scheduler.rescue
 import steeple.scheduler.wake_due
 import steeple.store.engine
 import steeple.worker.attempt
 import steeple.worker.batch
+import steeple.worker.clerk
 import steeple.worker.drain
 import steeple.worker.ledger
+import steeple.worker.lifelines
 import steeple.worker.settling
+import steeple.worker.stopping
 import steeple.worker.strangers
 from playground import NOW
 from steeple.store.engine import briefly
@@ -68,34 +73,42 @@ _MONOTONIC = (
     steeple.scheduler.wake_due,
     steeple.worker.attempt,
     steeple.worker.batch,
+    steeple.worker.clerk,
     steeple.worker.drain,
     steeple.worker.ledger,
+    steeple.worker.lifelines,
     steeple.worker.settling,
     steeple.worker.strangers,
+    steeple.worker.stopping,
 )
 """The modules that look at the monotonic clock."""
 
 
-def install(connection: "psycopg.Connection[Any]") -> None:
+def install(control: Control) -> None:
     """Make the database one whose time stands still. Takes effect for those who connect from now on."""
-    connection.execute(_INSTALL)
-    name = connection.info.dbname
-    connection.execute(_IN_FRONT.format(name).encode())
-    connection.execute(_HASTE.format(name).encode())
+    control.execute(_INSTALL)
+    name = control.connection.info.dbname
+    control.execute(_IN_FRONT.format(name))
+    control.execute(_HASTE.format(name))
+    control.connect_anew()
+
+
+_FIRST_REBORN = 0xAE00 << 20
+"""The id of the first worker that was taken for dead and begins anew."""
 
 
 class Clock:
     """Moves when it is told, never back."""
 
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        self._connection = connection
+    def __init__(self, control: Control) -> None:
+        self._control = control
         self.seconds = 0.0
-        self._connection.execute("DELETE FROM simulated.moments")
+        self._control.execute("DELETE FROM simulated.moments")
         self.advance(0.0)
 
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
-        self._connection.execute(_SET, {"now": NOW + timedelta(seconds=self.seconds)})
+        self._control.execute(_SET, {"now": NOW + timedelta(seconds=self.seconds)})
 
     def read(self) -> float:
         """Seconds, as ``time.monotonic`` gives them."""
@@ -103,11 +116,18 @@ class Clock:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """For the length of the block, the product reads this clock; it neither sleeps nor hurries."""
+        """For the length of the block, the product reads this clock; it neither sleeps nor hurries, ends no
+        process, and makes the same ids each time."""
         patches: list[Any] = [mock.patch.object(module, "monotonic", self.read) for module in _MONOTONIC]
         patches.append(mock.patch.object(steeple.store.engine, "_moment", return_value=0.0))
         patches.append(mock.patch.object(steeple.worker.ledger, "_FIRST_PAUSE", 0.0))
-        patches.append(mock.patch.object(steeple.worker.settling, "briefly", partial(briefly, lock_timeout=60.0)))
+        patient = partial(briefly, lock_timeout=60.0)
+        patches.append(mock.patch.object(steeple.worker.settling, "briefly", patient))
+        patches.append(mock.patch.object(steeple.worker.clerk, "briefly", patient))
+        reborn = (UUID(int=number) for number in itertools.count(_FIRST_REBORN))
+        patches.append(mock.patch.object(steeple.worker.clerk, "new_id", reborn.__next__))
+        patches.append(mock.patch.object(steeple.worker.stopping, "send"))
+        patches.append(mock.patch.object(steeple.worker.drain, "end_leftovers"))
         for patch in patches:
             patch.start()
         try:

@@ -4,18 +4,23 @@ import os
 import random
 from time import monotonic
 
-from chance import play
+from chance import must_hold
+from seen import Seen
 from worlds import Worlds
+
+from steeple.embedded.postgres import EmbeddedPostgres
 
 _EXAMPLES = 100
 
 
-def test_soak(worlds: Worlds) -> None:
-    until = monotonic() + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
+def test_soak(worlds: Worlds, postgres: EmbeddedPostgres) -> None:
+    """Now and then the server is killed in earnest, too."""
+    began = monotonic()
+    until = began + 60 * float(os.environ.get("SOAK_MINUTES", "10"))
     seed = int(os.environ.get("SOAK_SEED") or random.randrange(1_000_000_000))
-    games = 0
-    while games == 0 or monotonic() < until:
-        print(f"seed {seed}: {games} games held so far", flush=True)
-        play(worlds, _EXAMPLES, seed=seed)
-        seed, games = seed + 1, games + _EXAMPLES
-    print(f"{games} games held")
+    seen = Seen()
+    while seen.games == 0 or monotonic() < until:
+        print(f"seed {seed}: {seen.games} games held so far", flush=True)
+        must_hold(worlds, _EXAMPLES, seen, seed=seed, server=postgres)
+        seed += 1
+    print(f"{seen.games / (monotonic() - began):.1f} games per second", *seen.lines(), sep="\n")

@@ -5,30 +5,44 @@ from types import ModuleType
 from typing import Any
 
 import psycopg
-from actors import Actor
+from actors import Actor, Sent
 from sqlalchemy import Engine, TextClause, event
 
 import steeple.store as store
 
+_CLAIM = "exchange._EXCHANGE"
+
 
 def stop_at_every_step(engine: Engine) -> None:
     """Whoever is no actor passes freely."""
-    event.listen(engine, "before_cursor_execute", lambda *args: _before(args[0], args[4], args[2]))
+    event.listen(engine, "before_cursor_execute", lambda *args: _before(args[0], args[4], args[2], args[3]))
     event.listen(engine, "after_cursor_execute", lambda *args: _after(args[0], args[4], args[2]))
     dialect: Any = engine.dialect
     dialect.do_commit = _stopping(dialect.do_commit)
     dialect.do_rollback = _sparing_the_killed(dialect.do_rollback)
 
 
-def _before(connection: Any, context: Any, statement: str) -> None:
+def fail_if_cut(actor: Actor, driver: Any) -> None:
+    """The connection went after the server had done its part: the reply is lost."""
+    if actor.is_cut:
+        actor.is_cut = False
+        driver.pgconn.finish()
+        raise psycopg.OperationalError("the connection was cut before the reply came")
+
+
+def _before(connection: Any, context: Any, statement: str, parameters: Any) -> None:
     actor = Actor.current()
     if actor is None:
         return
-    driver = connection.connection.driver_connection
-    actor.pid, actor.engine = driver.info.backend_pid, connection.engine
-    actor.stop(f"before {_name(context, statement)}", only_if_shown=True)
+    driver, name = connection.connection.driver_connection, _name(context, statement)
+    actor.pid, actor.engine = driver.info.backend_pid, None if connection.dialect.is_async else connection.engine
+    actor.stop(f"before {name}", only_if_shown=True)
     if not driver.autocommit:
         actor.begins_transaction()
+    elif actor.is_late:
+        actor.leaves_behind(Sent(name, statement, parameters))
+        driver.pgconn.finish()
+    actor.must_not_wait = name == _CLAIM and not parameters["ids"]
 
 
 def _after(connection: Any, context: Any, statement: str) -> None:
@@ -36,8 +50,9 @@ def _after(connection: Any, context: Any, statement: str) -> None:
     if actor is None:
         return
     driver = connection.connection.driver_connection
+    actor.must_not_wait = False
     actor.stop(f"after {_name(context, statement)}")
-    _fail_if_cut(actor, driver)
+    fail_if_cut(actor, driver)
 
 
 def _stopping(commit: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -52,7 +67,7 @@ def _stopping(commit: Callable[[Any], None]) -> Callable[[Any], None]:
         commit(connection)
         actor.opened_at = None
         actor.stop("after COMMIT")
-        _fail_if_cut(actor, driver)
+        fail_if_cut(actor, driver)
 
     return do_commit
 
@@ -65,19 +80,11 @@ def _sparing_the_killed(rollback: Callable[[Any], None]) -> Callable[[Any], None
         if actor is not None:
             actor.opened_at = None
         if actor is not None and actor.is_killed:
-            getattr(connection, "driver_connection", connection).close()
+            getattr(connection, "driver_connection", connection).pgconn.finish()
         else:
             rollback(connection)
 
     return do_rollback
-
-
-def _fail_if_cut(actor: Actor, driver: Any) -> None:
-    """The connection went after the server had done its part: the reply is lost."""
-    if actor.is_cut:
-        actor.is_cut = False
-        driver.close()
-        raise psycopg.OperationalError("the connection was cut before the reply came")
 
 
 def _name(context: Any, statement: str) -> str:

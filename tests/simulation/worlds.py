@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from functools import partial
 
-import psycopg
+import durability
 import pytest
 import simulated_time
+from control import Control
 from healing import world
 from people import DEAD_AFTER, RETENTION
 from recorder import Recorder
@@ -30,8 +31,8 @@ def worlds(postgres: EmbeddedPostgres, template: str) -> Iterator[Worlds]:
     with database(postgres, f"simulated_{next(_numbers)}", template) as url:
         recorder = Recorder(url)
         recorder.install()
-        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-            simulated_time.install(connection)
         settings = Settings(database_url=url, broker_url="memory://", worker_dead_after=DEAD_AFTER, retention=RETENTION)
-        with psycopg.connect(libpq_url(url), autocommit=True) as control, closing(Shed(settings)) as shed:
+        with closing(Control(libpq_url(url))) as control, closing(Shed(settings)) as shed:
+            simulated_time.install(control)
+            durability.install(control)
             yield partial(world, shed, control, recorder)
