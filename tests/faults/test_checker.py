@@ -1,6 +1,6 @@
 """The checker itself: a history that keeps the promise passes every rule, and each breach is told by its own rule.
 
-What concerns several jobs is in ``test_checker_of_many_jobs``.
+What concerns several jobs is in ``test_checker_of_many_jobs``, and cancellations in ``test_checker_of_cancels``.
 """
 
 from datetime import timedelta
@@ -277,46 +277,3 @@ def test_a_retry_is_due_at_once(story: Story, seconds: int, rules: set[str]) -> 
 def test_a_claim_after_its_expiry(story: Story) -> None:
     story.claim(story.submit(expires_at=START))
     assert broken(story) == {"times"}
-
-
-def test_a_job_goes_on_after_its_cancellation_was_asked_for(story: Story) -> None:
-    job = story.submit()
-    story.claim(job)
-    story.change(job, is_cancel_requested=True)
-    story.finish(job, State.PENDING)
-    assert broken(story) == {"cancellation"}
-
-
-def test_a_cancellation_of_a_running_job_is_refused(story: Story) -> None:
-    job = story.submit()
-    story.claim(job)
-    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
-    assert broken(story) == {"cancellation"}
-
-
-def test_a_cancellation_of_a_job_that_nobody_knew_of_may_be_refused(story: Story) -> None:
-    """Its submit was under way."""
-    job = story.submit()
-    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
-    assert broken(story) == set()
-    story.reply(Call.SUBMIT, job)
-    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
-    assert broken(story) == {"cancellation"}
-
-
-def test_a_cancellation_of_a_job_that_was_pruned_may_be_refused(story: Story) -> None:
-    job = story.submit()
-    story.reply(Call.SUBMIT, job)
-    story.cancel(job)
-    story.delete(job)
-    story.reply(Call.CANCEL, job, answer=Answer.REFUSED)
-    assert broken(story) == set()
-
-
-def test_a_cancellation_that_met_the_end_may_be_refused(story: Story) -> None:
-    job = story.submit()
-    story.claim(job)
-    asked_at = story.now
-    story.finish(job)
-    story.reply(Call.CANCEL, job, answer=Answer.REFUSED, asked_at=asked_at)
-    assert broken(story) == set()

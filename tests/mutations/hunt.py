@@ -1,6 +1,10 @@
-"""Each deliberate fault, left to chance: how many games it takes the simulation to come upon it. Prints a table."""
+"""Each deliberate fault, left to chance: how many games it takes the simulation to come upon it.
+
+The run shows a table at its end: the median, and in brackets the number for each seed, or - if it was not found.
+"""
 
 import os
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -14,14 +18,13 @@ _SEEDS = range(1, 1 + int(os.environ.get("SEEDS", "3")))
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_by_chance(worlds: Worlds, mutation: Mutation) -> None:
+def test_by_chance(worlds: Worlds, mutation: Mutation, record_property: Callable[[str, object], None]) -> None:
     """No fault may stay hidden from every seed."""
     hunts = [_hunt(worlds, mutation, seed) for seed in _SEEDS]
     games = [games for games, _ in hunts]
     told = next((told for _, told in hunts if told), "")
     shown = ", ".join(f"{each:3}" if each <= _MOST_GAMES else "  -" for each in games)
-    middle = median(games)
-    print(f"\n{mutation.name:48} {middle:5g} games ({shown})  {told[:70]}", end="", flush=True)
+    record_property(f"by chance: {mutation.name:48}", f"{median(games):4g} games ({shown})  {told[:90]}")
     assert min(games) <= _MOST_GAMES, f"not found in {len(_SEEDS)} times {_MOST_GAMES} games"
 
 
