@@ -161,6 +161,11 @@ class Journal:
             with self._lock:
                 self._troubles.append(Span(since, _now() + after))
 
+    def stood_still(self, since: datetime, until: datetime) -> None:
+        """The whole machine did, for so long."""
+        with self._lock:
+            self._troubles.append(Span(since, until + timedelta(seconds=1)))
+
     def server_crashed(self) -> None:
         """PostgreSQL is about to be killed."""
         with self._lock:

@@ -16,6 +16,7 @@ from crowd import MIX, Crowd, Mix
 from fault_tasks import read_effects, read_lines
 from fleet import PATIENCE, Fleet, Servers
 from history import Call, Effect, History
+from pulse import Pulse
 from recorder import Journal, Recorder
 
 from parts import Part
@@ -53,13 +54,16 @@ class Stage:
     def load(self, mix: Mix = MIX, clients: int = 3) -> Iterator[Crowd]:
         """Clients at work for the length of the block; at its end they stop, all is healed, drained and checked."""
         crowd = Crowd(self.fleet.urls, self.journal, self.effects, mix, clients)
+        pulse = Pulse(self.journal.stood_still)
         crowd.start()
+        pulse.start()
         try:
             self.progress(crowd, _UNDER_WAY)
             yield crowd
             self.fleet.heal()
         finally:
             crowd.dismiss()
+            pulse.stop()
         crowd.stop()
         self.history = self.close()
 
