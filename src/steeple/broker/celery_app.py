@@ -1,6 +1,7 @@
 """The Celery app of every part. The broker carries one kind of message, a wake-up, and nothing else is understood."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu import Queue
@@ -55,10 +56,26 @@ _IMPATIENT = {"socket_connect_timeout": 1.0, "socket_timeout": 1.0, "retry_on_ti
 
 
 def broker_url(settings: Settings) -> str:
-    """Raises ``ConfigurationError`` if none is set."""
+    """Raises ``ConfigurationError`` if none is set, or if it is no URL."""
     if settings.broker_url is None:
         raise ConfigurationError("no broker: set STEEPLE_BROKER_URL, such as redis://host:6379/0")
-    return settings.broker_url.get_secret_value()
+    url = settings.broker_url.get_secret_value()
+    if not all(map(_is_readable, url.split(";"))):  # without a word of it: it may be a part of the password
+        raise ConfigurationError(
+            "STEEPLE_BROKER_URL is no URL such as redis://:password@host:6379/0; in the password, write special "
+            "characters by their codes, such as %2F for /"
+        )
+    return url
+
+
+def _is_readable(url: str) -> bool:
+    """False where kombu would find fault with the port, or with the number of the database."""
+    try:
+        parts = urlsplit(url)
+        number = parts.path.strip("/")
+        return parts.port != 0 and (parts.scheme not in ("redis", "rediss") or not number or number.isdecimal())
+    except ValueError:
+        return False
 
 
 def make_celery(settings: Settings, binding: Binding | None = None) -> Celery:
