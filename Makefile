@@ -9,6 +9,7 @@ PYTHON ?=
 VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
 # Each has a PostgreSQL and a Valkey of its own.
 PROCESSES ?= 2
 SOAK_MINUTES ?= 10
@@ -19,7 +20,7 @@ PYTHONS ?= python3.11 python3.12 python3.13
 # Costs a tenth of a second when there is nothing to do.
 set-up = @for each in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		&& exec "$$each" scripts/set-up $(if $(PYTHON),--this-python) $(VENV) $(1); \
+		&& exec "$$each" scripts/set-up $(if $(PYTHON),--this-python) $(or $(2),$(VENV)) $(1); \
 	done; echo 'Steeple needs Python 3.11 or newer: name one, such as `make $@ PYTHON=python3.13`' >&2; exit 1
 
 .PHONY: help
@@ -70,6 +71,16 @@ soak: develop ## Break everything, in simulation and for real, for long: make so
 .PHONY: mutations
 mutations: develop ## List deliberate faults in the product, and what in the tests gives each away
 	$(BIN)/pytest --capture=no --timeout=0 -m '' tests/mutations/test_mutations.py tests/mutations/hunt.py $(ARGS)
+
+.PHONY: bench
+bench: ## Measure Steeple beside its peers, for about an hour: make bench ARGS='--rows noop --only steeple,celery_plain'
+	$(call set-up,bench,$(BENCH_VENV))
+	@$(BENCH_VENV)/bin/python -m bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: ## Measure the most telling part of it, in two minutes, and compare with the last results
+	$(call set-up,bench,$(BENCH_VENV))
+	@$(BENCH_VENV)/bin/python -m bench --quick $(ARGS)
 
 .PHONY: test-all-pythons
 test-all-pythons: ## The same under each Python that Steeple supports
