@@ -103,11 +103,11 @@ class Task(Generic[P, R]):
         """Check JSON text against the hints. Raises ``InvalidArguments``."""
         self._signature.check(args)
 
-    def decode(self, args: str, context: Context) -> dict[str, Any]:
-        """What to call the function with: JSON text as the hinted types, and the context where it is wanted."""
+    def decode(self, args: str, context: Callable[[], Context]) -> dict[str, Any]:
+        """What to call the function with: JSON text as the hinted types, and a context if it wants one."""
         found = self._signature.decode(args)
         if self._signature.context_name is not None:
-            found[self._signature.context_name] = context
+            found[self._signature.context_name] = context()
         return found
 
     @cached_property

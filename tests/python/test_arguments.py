@@ -92,7 +92,7 @@ def test_a_value_arrives_as_it_was_given(hint: Any, value: Any, on_the_way: Any)
     text = task.encode({"value": value})
 
     assert json.loads(text) == {"value": on_the_way}
-    arrived = task.decode(text, CONTEXT)["value"]
+    arrived = task.decode(text, Context.testing)["value"]
     assert arrived == value
     assert type(arrived) is type(value)
 
@@ -102,14 +102,14 @@ def test_a_value_arrives_as_it_was_given(hint: Any, value: Any, on_the_way: Any)
                     lambda each: st.lists(each) | st.dictionaries(st.text("abc"), each), max_leaves=20))  # fmt: skip
 def test_any_json_arrives_as_it_was_given(value: Any) -> None:
     task = _task_of(Any)
-    arrived = task.decode(task.encode({"value": value}), CONTEXT)["value"]
+    arrived = task.decode(task.encode({"value": value}), Context.testing)["value"]
     assert json.dumps(arrived) == json.dumps(value)
 
 
 @given(st.binary())
 def test_any_bytes_arrive_as_they_were_given(value: bytes) -> None:
     task = _task_of(bytes)
-    assert task.decode(task.encode({"value": value}), CONTEXT) == {"value": value}
+    assert task.decode(task.encode({"value": value}), Context.testing) == {"value": value}
 
 
 def test_what_is_left_out_is_left_to_the_function() -> None:
@@ -119,7 +119,7 @@ def test_what_is_left_out_is_left_to_the_function() -> None:
 
     text = work.encode({"a": 1})
     assert text == '{"a":1}'
-    assert work(**work.decode(text, CONTEXT)) == 3
+    assert work(**work.decode(text, Context.testing)) == 3
 
 
 def test_the_schema_names_types_bounds_and_defaults() -> None:
@@ -258,7 +258,7 @@ def test_any_further_names_are_arguments_of_a_task_that_takes_them_and_have_its_
         return rest
 
     text = work.encode({"a": 1, "b": date(2026, 1, 1)})
-    assert work(**work.decode(text, CONTEXT)) == {"b": date(2026, 1, 1)}
+    assert work(**work.decode(text, Context.testing)) == {"b": date(2026, 1, 1)}
     assert work.record.schema["additionalProperties"] == {"type": "string", "format": "date"}
     assert _places(work.encode, {"a": 1, "b": "x"}) == ["/args/b"]
 

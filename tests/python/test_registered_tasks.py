@@ -73,7 +73,7 @@ def test_python_values_become_the_same_json_as_with_the_code_at_hand() -> None:
     text = REGISTERED.encode(arguments)
 
     assert json.loads(text) == json.loads(render.encode(arguments))
-    assert render.decode(text, Context.testing()) == arguments
+    assert render.decode(text, Context.testing) == arguments
 
 
 @pytest.mark.parametrize(

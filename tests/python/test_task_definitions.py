@@ -155,7 +155,7 @@ def test_the_context_is_no_argument_however_it_is_annotated(app: Steeple, hint: 
     context = Context.testing()
 
     assert list(task.record.schema["properties"]) == ["a"]
-    assert task.decode('{"a": 2}', context) == {"a": 2, "context": context}
+    assert task.decode('{"a": 2}', lambda: context) == {"a": 2, "context": context}
 
 
 def test_a_list_of_contexts_is_not_the_context(app: Steeple) -> None:

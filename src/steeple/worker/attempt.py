@@ -2,7 +2,6 @@
 
 import json
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -23,6 +22,7 @@ class Attempt:
     """A claimed job at its place on the board. ``began`` is in seconds of the monotonic clock."""
 
     job: ClaimedJob
+    claim: Claim
     task: Task[Any, Any]
     place: Place
     began: float
@@ -31,22 +31,22 @@ class Attempt:
     def begin(cls, job: ClaimedJob, task: Task[Any, Any], seat: Seat, number: int) -> "Attempt":
         """Note on the board that it runs, at the place of this number."""
         began = monotonic()
-        seat.begin(number, Running(Claim(job.id, job.fence), began, began + job.timeout))
-        return cls(job, task, seat.places[number], began)
-
-    @property
-    def claim(self) -> Claim:
-        return Claim(self.job.id, self.job.fence)
+        claim = Claim(job.id, job.fence)
+        seat.begin(number, Running(claim, began, began + job.timeout))
+        return cls(job, claim, task, seat.places[number], began)
 
     def asked_to_stop(self) -> Stop | None:
         return self.place.asked_to_stop(self.claim)
 
     def arguments(self, reporter: Reporter) -> dict[str, Any]:
         """What to call the task's function with."""
-        deadline = datetime.now(UTC) + timedelta(seconds=self.job.timeout)
-        job = self.job
-        is_cancelled = _is_asked(self)
-        return self.task.decode(job.args, Context(job.id, job.attempt, job.fence, deadline, reporter, is_cancelled))
+
+        def context() -> Context:
+            job = self.job
+            deadline = datetime.now(UTC) + timedelta(seconds=job.timeout)
+            return Context(job.id, job.attempt, job.fence, deadline, reporter, lambda: self.asked_to_stop() is not None)
+
+        return self.task.decode(self.job.args, context)
 
     def outcome_of(self, error: BaseException) -> Outcome | None:
         """What an exception means; None if the worker's shutdown cut the attempt short, and it does not count.
@@ -69,10 +69,19 @@ class Attempt:
                 return Failed(_described(error, Reason.EXCEPTION))
 
 
+_NOTHING = Returned("null")
+
+_encode = json.JSONEncoder(
+    default=to_jsonable_python, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+).encode
+
+
 def encode_result(value: Any, limit: int) -> Outcome:
     """A task's result as JSON; a failure if it is none, or takes over ``limit`` bytes."""
+    if value is None:
+        return _NOTHING
     try:
-        text = json.dumps(value, default=to_jsonable_python, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _encode(value)
         if "\\u0000" in text:
             text = json.dumps(json.loads(text.replace("\\u0000", "\\ufffd")), ensure_ascii=False)
         size = len(text.encode())
@@ -87,10 +96,6 @@ def encode_result(value: Any, limit: int) -> Outcome:
 
 def timed_out(timeout: float, trace: str | None = None) -> JobError:
     return JobError("TimedOut", f"the attempt ran past its timeout of {timeout:g} s", Reason.TIMEOUT, trace)
-
-
-def _is_asked(attempt: Attempt) -> Callable[[], bool]:
-    return lambda: attempt.asked_to_stop() is not None
 
 
 def _described(error: BaseException, reason: Reason) -> JobError:

@@ -218,7 +218,7 @@ class Place:
     def asked_to_stop(self, claim: Claim) -> Stop | None:
         """Why this claim's task should stop, if it should."""
         stop, job_id, fence = _STOP.unpack_from(self._memory, self._start + _STOP_AT)
-        return Stop(stop) if job_id == claim.id.bytes and fence == claim.fence else None
+        return Stop(stop) if stop and job_id == claim.id.bytes and fence == claim.fence else None
 
     def _write(self, running: bytes) -> None:
         """An odd number says that a change is under way (a seqlock)."""
