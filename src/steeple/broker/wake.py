@@ -17,7 +17,7 @@ from steeple.settings import Settings
 from steeple.telemetry import events
 
 _COALESCE_SECONDS = 0.002
-"""How long wake-ups gather before they are sent together."""
+"""After one round of sending, how long wake-ups gather for the next."""
 
 _AFTER_FAILURE_SECONDS = 1.0
 
@@ -76,12 +76,16 @@ def _waiting(channel: Any, name: str) -> int:
 class Waker:
     """Gathers the lanes of new jobs and wakes their workers from a thread of its own. Any thread may call ``wake``.
 
-    ``fleet`` tells which workers live; it is asked before each round of sending.
+    ``fleet`` tells which workers live; it is asked before each round of sending. ``after_sending`` is for what can wait
+    until then; it raises nothing.
     """
 
-    def __init__(self, settings: Settings, fleet: Callable[[], Sequence[Crew]]) -> None:
+    def __init__(
+        self, settings: Settings, fleet: Callable[[], Sequence[Crew]], after_sending: Callable[[], None] = lambda: None
+    ) -> None:
         self._publisher = Publisher(make_celery(settings))
         self._fleet = fleet
+        self._after_sending = after_sending
         self._due: dict[Lane, int] = {}
         self._lock = threading.Lock()
         self._has_work = threading.Event()
@@ -117,12 +121,13 @@ class Waker:
     def _run(self) -> None:
         while not self._is_closing.is_set() or self._due:
             self._has_work.wait()
-            self._is_closing.wait(_COALESCE_SECONDS)
             self._has_work.clear()
             with self._lock:
                 due, self._due = self._due, {}
             if due:
                 self._send(due)
+                self._after_sending()
+                self._is_closing.wait(_COALESCE_SECONDS)
 
     def _send(self, due: Mapping[Lane, int]) -> None:
         try:
