@@ -20,6 +20,9 @@ from steeple.store.encoding import encode_error
 # than that of the best lane goes first, with those jobs that have. The nested loop over lanes stops as soon as enough
 # jobs are locked, so nothing is locked that is not claimed. Without a list of queues, the lanes are found by skipping
 # through the index from one (queue, priority) to the next.
+# Where a claim left off in each lane it says in its marks, and the next one may go on from there: what was claimed
+# stays in the index, dead, for as long as any transaction is open, and from the beginning each claim would have to go
+# through all of it. Of the last second nothing is left out: a submit may be about to commit that began in it.
 # A job that ever crashed is claimed alone, so that it takes no other down; and so is one at its last attempt: should
 # the worker die, that attempt must not be spent on a job that only waited behind another.
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
@@ -74,7 +77,8 @@ claimant AS MATERIALIZED (
 ),
 known_lane (queue, priority) AS (
     (SELECT queue, priority FROM jobs
-     WHERE state = 'PENDING' AND CAST(:queues AS text[]) IS NULL AND EXISTS (SELECT FROM claimant)
+     WHERE state = 'PENDING' AND CAST(:queues AS text[]) IS NULL AND CAST(:marks AS text) IS NULL
+       AND EXISTS (SELECT FROM claimant)
      ORDER BY queue, priority LIMIT 1)
     UNION ALL
     SELECT following.queue, following.priority
@@ -84,18 +88,22 @@ known_lane (queue, priority) AS (
         ORDER BY queue, priority LIMIT 1
     ) AS following
 ),
-bound_lane AS (
-    SELECT queue, priority FROM known_lane WHERE priority = ANY (CAST(:priorities AS smallint[]))
+bound_lane AS MATERIALIZED (
+    SELECT queue, priority, since
+    FROM json_to_recordset(CAST(:marks AS json)) AS mark (queue text, priority smallint, since timestamptz)
     UNION ALL
-    SELECT queue, priority
-    FROM unnest(CAST(:queues AS text[])) AS queue, unnest(CAST(:priorities AS smallint[])) AS priority
+    SELECT queue, priority, '-infinity'
+    FROM (SELECT DISTINCT queue FROM known_lane UNION ALL SELECT unnest(CAST(:queues AS text[]))) AS known,
+         unnest(CAST(:priorities AS smallint[])) AS priority
+    WHERE CAST(:marks AS text) IS NULL
 ),
 head AS MATERIALIZED (
-    SELECT bound_lane.queue, bound_lane.priority, oldest.run_at
+    SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at
     FROM claimant, bound_lane CROSS JOIN LATERAL (
         SELECT run_at FROM jobs
         WHERE state = 'PENDING' AND queue = bound_lane.queue AND priority = bound_lane.priority
-          AND run_at <= claimant.now AND (expires_at IS NULL OR expires_at > claimant.now)
+          AND run_at >= bound_lane.since AND run_at <= claimant.now
+          AND (expires_at IS NULL OR expires_at > claimant.now)
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
         ORDER BY run_at, id LIMIT 1
     ) AS oldest
@@ -105,17 +113,17 @@ best AS MATERIALIZED (
     FROM head ORDER BY priority, run_at LIMIT 1
 ),
 lane AS MATERIALIZED (
-    SELECT queue, priority, run_at, 0 AS turn, CAST('-infinity' AS timestamptz) AS after, starving_since AS until
+    SELECT queue, priority, since, run_at, 0 AS turn, CAST('-infinity' AS timestamptz) AS after, starving_since AS until
     FROM head, best WHERE run_at <= starving_since
     UNION ALL
-    SELECT queue, priority, run_at, 1 + priority, starving_since, claimant.now FROM head, best, claimant
+    SELECT queue, priority, since, run_at, 1 + priority, starving_since, claimant.now FROM head, best, claimant
     ORDER BY turn, run_at
 ),
 ready AS MATERIALIZED (
     SELECT due.id, due.goes_alone FROM claimant, lane CROSS JOIN LATERAL (
         SELECT id, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
         WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
-          AND run_at > lane.after AND run_at <= lane.until
+          AND run_at >= lane.since AND run_at > lane.after AND run_at <= lane.until
           AND (expires_at IS NULL OR expires_at > claimant.now)
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
         ORDER BY run_at, id LIMIT CAST(:limit AS integer) FOR UPDATE SKIP LOCKED
@@ -134,13 +142,27 @@ claimed AS (
         progress = NULL, stop = NULL
     FROM chosen, clock WHERE jobs.id = chosen.id
     RETURNING chosen.place, jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
-              retry, run_at, started_at AS claimed_at, crashes
+              retry, run_at, started_at AS claimed_at, crashes, priority
+),
+mark AS (
+    SELECT bound_lane.queue, bound_lane.priority,
+           LEAST(
+               COALESCE(max(claimed.run_at), CASE WHEN head.queue IS NULL THEN claimant.now END, bound_lane.since),
+               claimant.now - interval '1 s'
+           ) AS since
+    FROM claimant, bound_lane
+    LEFT JOIN head USING (queue, priority) LEFT JOIN claimed USING (queue, priority)
+    GROUP BY bound_lane.queue, bound_lane.priority, bound_lane.since, head.queue, claimant.now
 )
 SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
        (SELECT array_agg(fence ORDER BY id) FROM stale) AS stale_fences,
        (SELECT queue FROM lane LIMIT 1) AS due_queue,
        (SELECT priority FROM lane LIMIT 1) AS due_priority,
        EXISTS (SELECT FROM claimant) AS is_alive,
+       CASE WHEN COALESCE(claimed.place, 1) = 1
+            THEN (SELECT CAST(json_agg(json_build_object('queue', queue, 'priority', priority, 'since', since)) AS text)
+                  FROM mark)
+       END AS marks,
        claimed.*
 FROM (SELECT) AS always LEFT JOIN claimed ON true
 ORDER BY claimed.place
@@ -179,13 +201,15 @@ class Claimant:
 class Exchanged:
     """``stale``: finishes that matched no row. ``due``: the best lane that had due jobs before this claim.
 
-    ``is_alive`` is False when the worker's row has ended: it was taken for dead and may claim nothing.
+    ``marks`` is for the next claim. ``is_alive`` is False when the worker's row has ended: it was taken for dead and
+    may claim nothing.
     """
 
     jobs: tuple[ClaimedJob, ...]
     stale: tuple[Claim, ...]
     due: Lane | None
     is_alive: bool
+    marks: str | None
 
 
 def nobody(worker_id: UUID, slot: int) -> Claimant:
@@ -194,15 +218,26 @@ def nobody(worker_id: UUID, slot: int) -> Claimant:
 
 
 def exchange(
-    connection: Connection, finishes: Sequence[Finish], claimant: Claimant, limit: int, *, now: datetime | None = None
+    connection: Connection,
+    finishes: Sequence[Finish],
+    claimant: Claimant,
+    limit: int,
+    *,
+    marks: str | None = None,
+    now: datetime | None = None,
 ) -> Exchanged:
-    """Record ``finishes`` and claim up to ``limit`` due jobs for ``claimant``."""
+    """Record ``finishes`` and claim up to ``limit`` due jobs for ``claimant``.
+
+    With the ``marks`` of an earlier claim this one goes on where that left off: it does not see queues that had nothing
+    pending then, nor jobs that became due late, such as those of a transaction that was long under way.
+    """
     binding = claimant.binding
     rows = connection.execute(
         _EXCHANGE,
         {
             "finishes": _finishes_text(finishes),
             "now": now,
+            "marks": marks,
             "worker_id": claimant.worker_id,
             "slot": claimant.slot,
             "queues": None if binding.queues is None else list(binding.queues),
@@ -217,6 +252,7 @@ def exchange(
         stale=_stale(rows[0]),
         due=None if rows[0].due_queue is None else Lane(rows[0].due_queue, Priority.from_rank(rows[0].due_priority)),
         is_alive=rows[0].is_alive,
+        marks=rows[0].marks,
     )
 
 

@@ -11,6 +11,7 @@ from steeple.domain.outcome import Outcome, Verdict, decide
 from steeple.domain.pacing import FIRST_CLAIM, next_claim_size
 from steeple.domain.priority import Lane
 from steeple.domain.retry import Retry
+from steeple.store.exchange import Exchanged
 from steeple.task import Task
 from steeple.telemetry import events
 from steeple.worker.attempt import Attempt
@@ -20,6 +21,7 @@ from steeple.worker.board import SYNC, Board, Seat
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import Ledger
 from steeple.worker.leftovers import end_leftovers
+from steeple.worker.outlook import Outlook
 from steeple.worker.perform import Performer
 from steeple.worker.strangers import Strangers
 
@@ -68,6 +70,7 @@ class Drain:
         self._crew = crew
         self._tasks = tasks
         self._pace = pace
+        self._outlook = Outlook()
         self._hold_until = 0.0
         self._has_coroutines = any(task.is_async for task in tasks.values())
 
@@ -83,6 +86,7 @@ class Drain:
 
     def _run(self) -> Lane | None:
         coroutines = self._crew.coroutines
+        self._outlook.forget()
         until = monotonic() + self._pace.slice
         size = FIRST_CLAIM
         while True:
@@ -92,13 +96,24 @@ class Drain:
             if is_busy and not limit and not self._batch.has_ended:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
                 continue
-            exchanged = self._ledger.exchange(limit)
+            exchanged, is_partial = self._exchange(limit)
             if exchanged.jobs:
                 size = self._work_through(exchanged.jobs, size)
+            elif is_partial:
+                self._outlook.forget()
             elif is_busy:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
             elif not self._batch.has_ended:
                 return exchanged.due if is_over and not self._board.is_draining else None
+
+    def _exchange(self, limit: int) -> tuple[Exchanged, bool]:
+        """Also tells whether only what was known of the lanes was looked at."""
+        marks = self._outlook.marks() if limit else None
+        asked_at = monotonic()
+        exchanged = self._ledger.exchange(limit, marks)
+        if limit:
+            self._outlook.learn(exchanged.marks, None if marks else monotonic() - asked_at)
+        return exchanged, marks is not None
 
     def note_end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """What became of an attempt, to be written with the next exchange. Any thread of the slot may call it."""

@@ -58,8 +58,11 @@ class Ledger:
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
 
-    def exchange(self, limit: int) -> Exchanged:
-        """Write what has ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``."""
+    def exchange(self, limit: int, marks: str | None = None) -> Exchanged:
+        """Write what has ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``.
+
+        With the ``marks`` of an earlier claim, from there on.
+        """
         with self._lock:
             left, released = self._batch.take()
             is_refused = False
@@ -70,7 +73,7 @@ class Ledger:
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
-                    exchanged = self._exchange(left, released, limit)
+                    exchanged = self._exchange(left, released, limit, marks)
                     self._tell_failing(False)
                     return exchanged
                 except DatabaseError as error:
@@ -93,28 +96,32 @@ class Ledger:
                 events.database_failed(error)
                 self._is_in_doubt = True
 
-    def _exchange(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
+    def _exchange(
+        self, ended: Sequence[Ended], released: Sequence[Claim], limit: int, marks: str | None = None
+    ) -> Exchanged:
         if released or self._reporter.has_reports:
-            exchanged = self._exchange_in_transaction(ended, released, limit)
+            exchanged = self._exchange_in_transaction(ended, released, limit, marks)
         else:
             with self._alone.connect() as connection:
-                exchanged = self._send(connection, ended, limit)
+                exchanged = self._send(connection, ended, limit, marks)
         if exchanged.stale:
             self._tell_stale(exchanged.stale)
         return exchanged
 
-    def _exchange_in_transaction(self, ended: Sequence[Ended], released: Sequence[Claim], limit: int) -> Exchanged:
+    def _exchange_in_transaction(
+        self, ended: Sequence[Ended], released: Sequence[Claim], limit: int, marks: str | None
+    ) -> Exchanged:
         with self._engine.begin() as connection:
             pending = self._write_reports(connection)
             if released:
                 transitions.release(connection, released)
-            exchanged = self._send(connection, ended, limit)
+            exchanged = self._send(connection, ended, limit, marks)
         self._reporter.settle(pending)
         return exchanged
 
-    def _send(self, connection: Connection, ended: Sequence[Ended], limit: int) -> Exchanged:
+    def _send(self, connection: Connection, ended: Sequence[Ended], limit: int, marks: str | None) -> Exchanged:
         now = monotonic()
-        return exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit)
+        return exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit, marks=marks)
 
     def _tell_stale(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
