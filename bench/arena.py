@@ -41,6 +41,7 @@ class Arena:
         self.folder.mkdir()
         self._postgres = EmbeddedPostgres(self.folder / "postgres", socket_directory(self.folder / "postgres"))
         self._port = _free_port()
+        self._port_of_contestants = _free_port()
         self._valkey = EmbeddedValkey(self.folder / "valkey", socket_directory(self.folder / "valkey"), port=self._port)
         memory = Path("/dev/shm")
         self._sheet = (memory if memory.is_dir() else self.folder) / f"steeple-bench-{os.getpid()}"
@@ -72,6 +73,7 @@ class Arena:
             "PYTHONPATH": str(ROOT),
             "BENCH_DATABASE": self.database,
             "BENCH_BROKER": self.broker,
+            "BENCH_PORT": str(self._port_of_contestants),
             "BENCH_SHEET": str(self._sheet),
             "STEEPLE_DATABASE_URL": self.database,
             "STEEPLE_BROKER_URL": self.broker,
@@ -198,11 +200,11 @@ def _describe(entrant: Entrant, arena: Arena) -> dict[str, Any]:
         with log.open("wb") as output:
             steward = open_steward(entrant, arena.environment(), output)
     except NotToBeHad as reason:
-        return {"title": entrant.name, "missing": str(reason)}
+        return {"title": entrant.title, "missing": str(reason)}
     try:
-        found: dict[str, Any] = ask(steward, log, "describe", {})
+        said: dict[str, Any] = ask(steward, log, "describe", {})
     except ContestantFailed as reason:
-        return {"title": entrant.name, "missing": str(reason)}
+        return {"title": entrant.title, "missing": str(reason)}
     finally:
         stop(steward, ())
-    return found
+    return {"title": entrant.title} | said

@@ -3,10 +3,10 @@
 Each has its own, so that each runs with the newest versions that it allows, whatever the others want.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def python_of(environment: str, oldest: tuple[int, int]) -> Path:
         return Path(sys.executable)
     folder = _FOLDER / environment
     python = folder / "bin/python"
-    wanted = f"{_interpreter(oldest)} {hashlib.sha256((ROOT / 'pyproject.toml').read_bytes()).hexdigest()}"
+    wanted = f"{_interpreter(oldest)} {_requirements(environment)}"
     note = folder / _NOTE
     if not (note.exists() and note.read_text() == wanted):
         print(f"setting up {environment}", file=sys.stderr, flush=True)
@@ -34,6 +34,12 @@ def python_of(environment: str, oldest: tuple[int, int]) -> Path:
         _uv("pip", "install", "--python", str(python), "--group", f"bench-{environment}")
         note.write_text(wanted)
     return python
+
+
+def _requirements(environment: str) -> list[str]:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    found: list[str] = groups[f"bench-{environment}"]
+    return found
 
 
 @cache

@@ -15,6 +15,11 @@ def broker() -> str:
     return os.environ["BENCH_BROKER"]
 
 
+def port() -> int:
+    """A TCP port on this machine that is free for a contestant's own server."""
+    return int(os.environ["BENCH_PORT"])
+
+
 def program(name: str) -> str:
     """A command of this virtual environment."""
     return str(Path(sys.executable).with_name(name))

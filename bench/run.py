@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from bench import machine
 from bench.arena import Arena, ContestantFailed, describe
 from bench.results import Results
-from bench.roster import ENTRANTS
+from bench.roster import EVERYBODY
 from bench.row import Conditions, Row
+from bench.tables import last_line
 
 Say = Callable[[str], None]
-
-_ENTRANTS = {entrant.name: entrant for entrant in ENTRANTS}
 
 
 def measure_all(
@@ -18,10 +17,10 @@ def measure_all(
 ) -> Results:
     """``contestants``: by row. ``tell`` hears of every measurement as it ends."""
     with Arena() as arena:
-        entrants = [each for each in ENTRANTS if any(each.name in named for named in contestants.values())]
+        entrants = [each for each in EVERYBODY if any(each.name in named for named in contestants.values())]
         described = describe(entrants, arena)
         for each in described.values():
-            say(f"  {each['title']}: {each['missing'] if 'missing' in each else _versions(each)}")
+            say(f"  {each['title']}: {last_line(each['missing']) if 'missing' in each else _versions(each)}")
         rates = {name: float(each.get("rough_rate", 0)) for name, each in described.items()}
         results = Results(machine.facts(arena), described, {"rounds": rounds, "seconds": seconds})
         conditions = Conditions(arena, seconds, rates)

@@ -29,7 +29,6 @@ class Steward:
     def describe(self) -> dict[str, Any]:
         contestant = self._contestant
         return {
-            "title": contestant.TITLE,
             "record": contestant.RECORD,
             "settings": contestant.SETTINGS,
             "rough_rate": contestant.ROUGH_RATE,

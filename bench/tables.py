@@ -41,7 +41,7 @@ def line(row: Row, name: str, results: Results) -> str:
         if value is not None:
             shown.append(f"{figure.title} {number(value, figure.unit)}")
     if not shown:
-        return f"  {title:<28} {kept.failures.get(name, 'nothing measured')}"
+        return f"  {title:<28} {last_line(kept.failures.get(name, 'nothing measured'))}"
     return f"  {title:<28} " + "; ".join(shown)
 
 
@@ -66,7 +66,10 @@ def _section(row: Row, results: Results, plots: Sequence[tuple[str, str]]) -> st
     for name in in_order(row, kept):
         lines.append(_cells([title_of(row, name, results.contestants), *_figures(row, name, kept)]))
     failed = [name for name in kept.failures if not _has_values(row, name, kept)]
-    lines += ["", *(f"- {title_of(row, name, results.contestants)}: {_short(kept.failures[name])}" for name in failed)]
+    lines += [
+        "",
+        *(f"- {title_of(row, name, results.contestants)}: {last_line(kept.failures[name])}" for name in failed),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -113,7 +116,7 @@ def _contestants(results: Results) -> str:
     lines = ["## Contestants\n", _cells(["contestant", "keeps", "settings", "versions"]), _cells(["---"] * 4)]
     for each in results.contestants.values():
         if "missing" in each:
-            lines.append(_cells([each["title"], f"not measured: {_short(each['missing'])}", "", ""]))
+            lines.append(_cells([each["title"], f"not measured: {last_line(each['missing'])}", "", ""]))
             continue
         versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
         lines.append(_cells([each["title"], each["record"], each["settings"], f"{versions}; Python {each['python']}"]))
@@ -124,10 +127,9 @@ def _cells(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _short(text: str) -> str:
-    """On one line of a table."""
-    words = " ".join(text.split())
-    return words if len(words) <= 300 else words[:300] + " …"
+def last_line(text: str) -> str:
+    """Of a reason why there is nothing: where a traceback says what it is about. The whole is in the JSON."""
+    return text.strip().splitlines()[-1]
 
 
 def against(row: Row, figure: Figure, reference: str, now: Results, before: Results) -> list[str]:

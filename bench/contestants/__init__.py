@@ -3,7 +3,6 @@
 Such a module is imported in the contestant's own virtual environment, by its workers and by ``bench.steward``; of this
 repository it may import ``bench.bodies`` and ``bench.places`` only. It defines
 
-    TITLE           as readers know it
     DISTRIBUTIONS   the packages whose versions count
     RECORD          what it keeps of a job, durably or not
     SETTINGS        what was set for speed, and on whose advice

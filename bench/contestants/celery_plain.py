@@ -5,7 +5,6 @@ from typing import Any
 
 from bench.contestants import celery_app
 
-TITLE = "Celery"
 DISTRIBUTIONS = ("celery", "kombu", "redis", "hiredis")
 RECORD = "none: a job is gone from Redis when a worker takes it, its result is dropped"
 SETTINGS = "prefork, 2 processes; prefetch 128 for short tasks, 1 for long; no gossip, mingle, heartbeat, events"

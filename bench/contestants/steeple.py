@@ -11,7 +11,6 @@ from steeple import Steeple
 from steeple.settings import Settings
 from steeple.store.migrate import upgrade
 
-TITLE = "Steeple"
 DISTRIBUTIONS = ("steeple", "celery", "psycopg")
 RECORD = "job, arguments, result, times and errors in PostgreSQL, durably"
 SETTINGS = "defaults, 2 slots; submit_batch"

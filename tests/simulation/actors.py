@@ -14,7 +14,7 @@ from enum import Enum, auto
 from time import monotonic
 from typing import Any
 
-_GLANCE_SECONDS = 0.002
+_GLANCE_SECONDS = 0.01
 _PATIENCE_SECONDS = 30.0
 
 _WAITS = "waits for a lock"
@@ -93,7 +93,7 @@ class Actor:
         return getattr(_local, "actor", None)
 
     def run(self, operation: Callable[[], object]) -> None:
-        """The body of the actor's thread."""
+        """The body of the actor's thread; once nobody stops any more, in the thread of whoever begins it."""
         _local.actor = self
         try:
             operation()
@@ -103,6 +103,7 @@ class Actor:
             self._conductor.failures.append((self, error))
             self._conductor.note(self, f"failed: {error!r}")
         finally:
+            _local.actor = None
             self.is_late = self.must_not_wait = False
             self._conductor.arrived(self, Doing.NOTHING, "")
 
@@ -172,6 +173,9 @@ class Conductor:
         assert actor.doing is Doing.NOTHING, f"{actor.name} is busy"
         self.note(actor, f"begins: {what}")
         actor.doing = Doing.MOVING
+        if self.is_over:
+            actor.run(operation)
+            return
         threading.Thread(target=actor.run, args=[operation], name=actor.name, daemon=True).start()
         self.settle()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
-from hypothesis.errors import Flaky
+from hypothesis.errors import FlakyFailure, FlakyStrategyDefinition
 from hypothesis.stateful import run_state_machine_as_test
 from machine import Broken, Promise
 from seen import Seen
@@ -53,9 +53,12 @@ def play(
     for turn in itertools.count(seed or 0):
         try:
             run_state_machine_as_test(seeded(turn)(game), settings=_settings(until - seen.games, phases))
-        except Flaky:
+        except (FlakyFailure, FlakyStrategyDefinition) as error:
             if seen.broken is not None:
                 raise Broken(seen.broken) from None
+            if isinstance(error, FlakyFailure):
+                raise
+            seen.abandoned += 1
         except Broken as broken:
             broken.__notes__ = []  # the choices of hypothesis; the schedule says more
             raise

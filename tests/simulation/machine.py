@@ -3,17 +3,17 @@
 Whatever it chose, at the end all heals, every job must end, and the checker goes over all that was recorded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial, wraps
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import ClassVar, TypeVar
 
 from draws import EDITS, GO, PICK, WISHES
 from free import Free
 from healing import heal
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition
-from hypothesis.stateful import rule as hypothesis_rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from moves import move, possible
 from people import DEAD_AFTER, RETENTION, Wish
 from seen import Seen
 from verdict import history_of, told, verdict
@@ -24,30 +24,12 @@ from steeple.embedded.postgres import EmbeddedPostgres
 from steeple.store.transitions import Edit
 
 T = TypeVar("T")
-Move = Callable[..., None]
 
 _MOST_JOBS = 10
 _MOST_DEATHS = 3
 _MOST_CRASHES = 2
 _MOVES_BETWEEN = 4
 """From one advance of the clock to the next."""
-
-
-def rule(**drawn: Any) -> Callable[[Move], Move]:
-    """As hypothesis has it; and each is counted."""
-
-    as_rule: Any = hypothesis_rule(**drawn)
-
-    def count(move: Move) -> Move:
-        @wraps(move)
-        def counted(self: "Promise", **chosen: Any) -> None:
-            self.seen.moves[move.__name__] += 1
-            move(self, **chosen)
-
-        found: Move = as_rule(counted)
-        return found
-
-    return count
 
 
 class Broken(AssertionError):
@@ -77,31 +59,45 @@ class Promise(RuleBasedStateMachine):
             self.world.submit(self.world.clients[0], wish)
             self.world.run_all()
 
+    @rule(data=st.data())
+    def go_on(self, data: st.DataObject) -> None:
+        """One of those that are possible now."""
+        chosen = data.draw(st.sampled_from(possible(self)))
+        self.seen.moves[chosen.name] += 1
+        chosen.make(self, **{name: data.draw(values) for name, values in chosen.drawn.items()})
+
     # --- clients
 
-    @precondition(lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.clients())
-    @rule(wish=WISHES, go=GO)
+    @move(2, lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.clients(), wish=WISHES, go=GO)
     def submit(self, wish: Wish, go: int) -> None:
         client = self.free.clients()[0]
         self.world.submit(client, wish)
         self.world.go(client.actor, go)
 
-    @precondition(lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.apis())
-    @rule(wishes=st.lists(WISHES, min_size=1, max_size=3), go=GO)
+    @move(
+        3,
+        lambda self: len(self.world.jobs) < _MOST_JOBS and self.free.apis(),
+        wishes=st.lists(WISHES, min_size=1, max_size=3),
+        go=GO,
+    )
     def submit_together(self, wishes: list[Wish], go: int) -> None:
         api = self.free.apis()[0]
         self.world.submit_together(api, wishes)
         self.world.go(api.actor, go)
 
-    @precondition(lambda self: self.world.jobs and self.free.clients())
-    @rule(pick=PICK, go=GO)
+    @move(3, lambda self: self.world.jobs and self.free.clients(), pick=PICK, go=GO)
     def cancel(self, pick: int, go: int) -> None:
         client, job_id = self.free.clients()[0], _one(self.world.in_state("RUNNING") or self.world.jobs, pick)
         self.world.conductor.begin(client.actor, f"cancel job {job_id.int}", partial(client.cancel, job_id))
         self.world.go(client.actor, go)
 
-    @precondition(lambda self: self.world.jobs and self.free.apis())
-    @rule(pick=PICK, is_retry=st.sampled_from([True, True, False]), go=GO)
+    @move(
+        3,
+        lambda self: self.world.jobs and self.free.apis(),
+        pick=PICK,
+        is_retry=st.sampled_from([True, True, False]),
+        go=GO,
+    )
     def change(self, pick: int, is_retry: bool, go: int) -> None:
         """By way of an API."""
         api = self.free.apis()[0]
@@ -111,16 +107,21 @@ class Promise(RuleBasedStateMachine):
         self.world.conductor.begin(api.actor, f"{what} job {job_id.int}", partial(operation, job_id))
         self.world.go(api.actor, go)
 
-    @precondition(lambda self: self.world.jobs and self.free.clients())
-    @rule(pick=PICK, change=EDITS)
+    @move(1, lambda self: self.world.jobs and self.free.clients(), pick=PICK, change=EDITS)
     def edit(self, pick: int, change: Edit) -> None:
         client, job_id = self.free.clients()[0], _one(self.world.jobs, pick)
         self.world.conductor.begin(client.actor, f"edit job {job_id.int}", partial(client.edit, job_id, change))
 
     # --- wake-ups
 
-    @precondition(lambda self: self.free.slots())
-    @rule(pick=PICK, slot=PICK, is_repeated=st.booleans(), go=st.sampled_from([0, 1, 2, 3, 4, 6, 99]))
+    @move(
+        4,
+        lambda self: self.free.slots(),
+        pick=PICK,
+        slot=PICK,
+        is_repeated=st.booleans(),
+        go=st.sampled_from([0, 1, 2, 3, 4, 6, 99]),
+    )
     def deliver(self, pick: int, slot: int, is_repeated: bool, go: int) -> None:
         """In any order, and some of them again, or late."""
         waiting = self.world.post.waiting
@@ -131,46 +132,52 @@ class Promise(RuleBasedStateMachine):
         self.world.deliver(woken, lane)
         self.world.go(woken.main, go)
 
-    @precondition(lambda self: self.free.slots())
-    @rule(slot=PICK)
+    @move(3, lambda self: self.free.slots(), slot=PICK)
     def work(self, slot: int) -> None:
         """Undisturbed, to the end."""
         woken = _one(self.free.slots(), slot)
         self.world.deliver(woken, LANE)
         self.world.finish(woken.main)
 
-    @precondition(lambda self: self.world.post.waiting)
-    @rule()
+    @move(8, lambda self: self.free.slots(), slot=PICK)
+    def start(self, slot: int) -> None:
+        """Up to where a task runs, if there is any to run."""
+        woken = _one(self.free.slots(), slot)
+        self.world.deliver(woken, LANE)
+        self.world.go_until(woken.main, "runs")
+
+    @move(1, lambda self: self.world.post.waiting)
     def drop(self) -> None:
         self.world.conductor.note(None, "all wake-ups are lost")
         self.world.post.waiting.clear()
 
     # --- schedulers, clerks, attendants
 
-    @precondition(lambda self: self.free.schedulers())
-    @rule(tick=st.sampled_from(["wake_due", "rescue", "rescue", "bury", "expire", "roll_up", "prune"]), go=GO)
+    @move(
+        3,
+        lambda self: self.free.schedulers(),
+        tick=st.sampled_from(["wake_due", "rescue", "rescue", "bury", "expire", "roll_up", "prune"]),
+        go=GO,
+    )
     def tick(self, tick: str, go: int) -> None:
         scheduler = self.free.schedulers()[0]
         self.world.conductor.begin(scheduler.actor, tick, partial(scheduler.tick, tick))
         self.world.go(scheduler.actor, go)
 
-    @precondition(lambda self: self.free.clerks())
-    @rule(pick=PICK, what=st.sampled_from(["beats", "watches", "audits"]), go=GO)
+    @move(3, lambda self: self.free.clerks(), pick=PICK, what=st.sampled_from(["beats", "watches", "audits"]), go=GO)
     def watch(self, pick: int, what: str, go: int) -> None:
         worker = _one(self.free.clerks(), pick)
         steps = {"beats": worker.beat, "watches": worker.watch, "audits": worker.audit}
         self.world.oversee(worker, what, steps[what])
         self.world.go(worker.clerk, go)
 
-    @precondition(lambda self: self.free.unsettled())
-    @rule(pick=PICK, go=GO)
+    @move(4, lambda self: self.free.unsettled(), pick=PICK, go=GO)
     def settle(self, pick: int, go: int) -> None:
         slot = _one(self.free.unsettled(), pick)
         self.world.settle(slot)
         self.world.go(slot.worker.clerk, go)
 
-    @precondition(lambda self: self.free.attendable())
-    @rule(pick=PICK, after=st.sampled_from([0.0, 1.5]), go=GO)
+    @move(3, lambda self: self.free.attendable(), pick=PICK, after=st.sampled_from([0.0, 1.5]), go=GO)
     def attend(self, pick: int, after: float, go: int) -> None:
         slot = _one(self.free.attendable(), pick)
         if after:
@@ -180,48 +187,62 @@ class Promise(RuleBasedStateMachine):
 
     # --- who moves
 
-    @precondition(lambda self: self.world.conductor.stopped())
-    @rule(pick=PICK, steps=st.integers(1, 5))
+    @move(4, lambda self: self.world.conductor.stopped(), pick=PICK, steps=st.integers(1, 5))
     def step(self, pick: int, steps: int) -> None:
         self.world.go(_one(self.world.conductor.stopped(), pick), steps)
 
-    @precondition(lambda self: self.world.conductor.stopped())
-    @rule(pick=PICK)
+    @move(2, lambda self: self.world.conductor.stopped(), pick=PICK)
     def finish(self, pick: int) -> None:
         self.world.finish(_one(self.world.conductor.stopped(), pick))
 
     # --- what befalls them
 
-    @precondition(lambda self: self.seen.moves.total() >= self._advanced_at + _MOVES_BETWEEN)
-    @rule(seconds=st.sampled_from([0.5, 1.5, 3.0, 6.0, 21.0, 200.0]))
+    @move(
+        2,
+        lambda self: self.seen.moves.total() >= self._advanced_at + _MOVES_BETWEEN,
+        seconds=st.sampled_from([0.5, 1.5, 3.0, 6.0, 21.0, 200.0]),
+    )
     def advance(self, seconds: float) -> None:
         """Now and then."""
         self._advanced_at = self.seen.moves.total()
         self.world.advance(seconds)
 
-    @precondition(lambda self: len(self.free.clerks()) > 1 and self.free.schedulers())
-    @rule(pick=PICK, rescue=st.sampled_from([2, 99, 99]), is_seconded=st.booleans(), has_successor=st.booleans())
-    def silence(self, pick: int, rescue: int, is_seconded: bool, has_successor: bool) -> None:
-        """A worker, rather a busy one, is not heard of for so long that it is taken for dead; it may live. Two
-        schedulers may see it, of which one is slow."""
-        silent = _one([worker for worker in self.free.clerks() if worker.is_busy] or self.free.clerks(), pick)
+    @move(
+        6,
+        lambda self: any(each.is_busy for each in self.free.clerks()),
+        pick=PICK,
+        is_slow=st.booleans(),
+        successor=st.integers(0, 4),
+        is_back=st.booleans(),
+    )
+    def silence(self, pick: int, is_slow: bool, successor: int, is_back: bool) -> None:
+        """A busy worker is not heard of for so long that it is taken for dead; it may live, and go on
+        when another has taken over. Of two schedulers that see it, one may be slow."""
+        silent = _one([worker for worker in self.free.clerks() if worker.is_busy], pick)
         self.world.conductor.note(silent.clerk, "is not heard of")
         self.world.advance(DEAD_AFTER + 1)
         for worker in self.free.clerks():
             if worker is not silent:
                 self.world.oversee(worker, "beats", worker.beat)
                 self.world.finish(worker.clerk)
-        first, *others = self.free.schedulers()
+        first = self.world.schedulers[0]
+        for scheduler in self.world.schedulers:
+            self.world.finish(scheduler.actor)
         self.world.do(first.actor, "bury", partial(first.tick, "bury"))
-        for scheduler in [first, *others][: 1 + is_seconded]:
+        for scheduler in self.world.schedulers:
             self.world.conductor.begin(scheduler.actor, "rescue", partial(scheduler.tick, "rescue"))
-            self.world.go(scheduler.actor, rescue if scheduler is first else 99)
-        for slot in [slot for slot in self.free.slots() if slot.worker is not silent and has_successor][:1]:
-            self.world.deliver(slot, LANE)
-            self.world.go(slot.main, 3)
+            self.world.go_until(
+                scheduler.actor, "after workers._ORPHANS" if is_slow and scheduler is first else "its end"
+            )
+        others = [slot for slot in self.free.slots() if slot.worker is not silent]
+        slot = (others or self.world.hire(1).slots)[0]
+        self.world.deliver(slot, LANE)
+        self.world.go(slot.main, successor)
+        for slot in silent.slots if is_back else []:
+            self.world.go(slot.main, 99)
+        self.world.go(first.actor, 99)
 
-    @precondition(lambda self: self.free.schedulers() and not self.world.conductor.stopped())
-    @rule(go=GO)
+    @move(1, lambda self: self.free.schedulers() and not self.world.conductor.stopped(), go=GO)
     def grow_old(self, go: int) -> None:
         """What has ended is kept long enough."""
         self.world.advance(RETENTION + 1)
@@ -233,41 +254,40 @@ class Promise(RuleBasedStateMachine):
         self.world.conductor.begin(scheduler.actor, "prune", partial(scheduler.tick, "prune"))
         self.world.go(scheduler.actor, go)
 
-    @precondition(lambda self: self.world.conductor.stopped())
-    @rule(pick=PICK)
+    @move(2, lambda self: self.world.conductor.stopped(), pick=PICK)
     def cut(self, pick: int) -> None:
         """Before or after a statement or a COMMIT, wherever it has stopped."""
         self.world.cut(_one(self.world.conductor.stopped(), pick))
 
-    @precondition(lambda self: self.free.at_work())
-    @rule(pick=PICK, go=GO)
+    @move(2, lambda self: self.free.at_work(), pick=PICK, go=GO)
     def lose_sight(self, pick: int, go: int) -> None:
         """The connection breaks under a statement that the server does nevertheless, later."""
         actor = _one(self.free.at_work(), pick)
         self.world.lose_sight(actor)
         self.world.go(actor, go)
 
-    @precondition(lambda self: self.world.past.can_land)
-    @rule(go=GO)
+    @move(3, lambda self: self.world.past.can_land, go=GO)
     def land(self, go: int) -> None:
         self.world.past.land()
         self.world.go(self.world.past.actor, go)
 
-    @precondition(lambda self: self._crashes < _MOST_CRASHES and not self.world.conductor.moving())
-    @rule()
+    @move(1, lambda self: self._crashes < _MOST_CRASHES and not self.world.conductor.moving())
     def crash(self) -> None:
         self._crashes += 1
         self.world.crash_server()
 
-    @precondition(lambda self: self.server and not self._crashes and not self.world.conductor.moving())
-    @rule()
+    @move(1, lambda self: self.server and not self._crashes and not self.world.conductor.moving())
     def restart(self) -> None:
         self._crashes += 1
         assert self.server is not None
         self.world.restart_server(self.server)
 
-    @precondition(lambda self: self._deaths < _MOST_DEATHS and self.world.slots())
-    @rule(pick=PICK, how=st.sampled_from(["slot", "slot", "worker", "stop", "api"]))
+    @move(
+        2,
+        lambda self: self._deaths < _MOST_DEATHS and self.world.slots(),
+        pick=PICK,
+        how=st.sampled_from(["slot", "slot", "worker", "stop", "api"]),
+    )
     def kill(self, pick: int, how: str) -> None:
         self._deaths += 1
         slot = _one(self.world.slots(), pick)

@@ -17,6 +17,9 @@ WAYS: tuple[Way, ...] = tuple((each.source, each.target, each.cause) for each in
 @dataclass
 class Seen:
     games: int = 0
+    abandoned: int = 0
+    """Seeds that were left because a game did not go the same way again."""
+
     broken: str | None = None
     """What the last game that broke the promise has to tell."""
 
@@ -44,7 +47,7 @@ class Seen:
 
     def lines(self) -> Iterator[str]:
         """All of it, for people."""
-        yield f"{self.games} games"
+        yield f"{self.games} games, {self.abandoned} times with another seed"
         yield f"{len(self.moves)} kinds of moves: {_counted(self.moves)}"
         yield f"{sum(self.stops.values())} stops at {len(self.stops)} places: {_counted(self.stops)}"
         yield from (f"{_named(way)}: {self.ways[way]} times" for way in WAYS)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, TextClause, event
 import steeple.store as store
 
 _CLAIM = "exchange._EXCHANGE"
+_NO_FINISHES = "[]"
 
 
 def stop_at_every_step(engine: Engine) -> None:
@@ -42,7 +43,7 @@ def _before(connection: Any, context: Any, statement: str, parameters: Any) -> N
     elif actor.is_late:
         actor.leaves_behind(Sent(name, statement, parameters))
         driver.pgconn.finish()
-    actor.must_not_wait = name == _CLAIM and not parameters["ids"]
+    actor.must_not_wait = name == _CLAIM and parameters["finishes"] == _NO_FINISHES
 
 
 def _after(connection: Any, context: Any, statement: str) -> None:

@@ -7,7 +7,7 @@ from chance import must_hold
 from seen import WAYS, Seen
 from worlds import Worlds
 
-_GAMES = 25
+_GAMES = 20
 _MOST_GAMES = 100
 """Until all is seen that should be."""
 

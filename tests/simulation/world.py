@@ -37,6 +37,7 @@ _OPEN_AT_MOST_SECONDS = 30.0
 _SURELY_ON_DISK_SECONDS = 1.0
 """Thrice the server's ``wal_writer_delay``, and more."""
 
+_FEW_STEPS = 20
 _MOST_STEPS = 2000
 
 _IS_STORED = "SELECT EXISTS (SELECT FROM recorded_jobs WHERE job_id = ANY (%s))"
@@ -140,6 +141,12 @@ class World:
             if actor.doing is Doing.STOPPED:
                 self.conductor.step(actor)
         self.see_to_the_dead()
+
+    def go_until(self, actor: Actor, at: str) -> None:
+        """Or as far as it comes, which is not far."""
+        for _ in range(_FEW_STEPS):
+            if not actor.at.startswith(at):
+                self.go(actor, 1)
 
     def finish(self, actor: Actor) -> None:
         """Let one come to the end of what it does; others move only where they hold it up."""

@@ -1,0 +1,55 @@
+"""streaQ on Redis."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from streaq import Worker
+
+from bench import bodies, places
+from bench.contestants import coroutines
+
+DISTRIBUTIONS = ("streaq", "coredis", "uvloop")
+RECORD = "results in Redis for 5 minutes; as durable as Redis is, here not at all"
+SETTINGS = "2 processes, uvloop; 16 at once each (its default), 1 for tasks that block, 128 for coroutines that wait"
+ROUGH_RATE = 3000
+
+_AT_ONCE = {"short": 16, "long": 1, "waiting": 128}
+_CONCURRENCY = "BENCH_STREAQ_CONCURRENCY"
+_BATCH = 1000
+
+worker = Worker(
+    redis_url=places.broker(),
+    concurrency=int(os.environ.get(_CONCURRENCY, "16")),
+    anyio_kwargs={"use_uvloop": True},
+)
+TASKS = {
+    "noop": worker.task(name="noop", silent=True)(coroutines.noop),
+    "sleep": worker.task(name="sleep", silent=True)(bodies.sleep),
+    "compute": worker.task(name="compute", silent=True)(bodies.compute),
+    "wait": worker.task(name="wait", silent=True)(bodies.wait),
+}
+
+
+def prepare() -> None:
+    """Nothing: a worker brings what it needs in Redis."""
+
+
+def enqueue(task: str, arguments: Sequence[dict[str, Any]]) -> None:
+    coroutines.run(_enqueue(task, arguments))
+
+
+async def _enqueue(task: str, arguments: Sequence[dict[str, Any]]) -> None:
+    async with worker:
+        for first in range(0, len(arguments), _BATCH):
+            some = arguments[first : first + _BATCH]
+            await worker.enqueue_many([TASKS[task].enqueue(**each) for each in some])
+
+
+def finished() -> int | None:
+    return None
+
+
+def workers(workload: str) -> list[list[str]]:
+    concurrency = ["/usr/bin/env", f"{_CONCURRENCY}={_AT_ONCE[workload]}"]
+    return [[*concurrency, places.program("streaq"), "run", f"{__name__}:worker", "--workers", "2"]]
