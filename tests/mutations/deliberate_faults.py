@@ -60,7 +60,7 @@ def _instead(owner: Any, name: str, other: object) -> Apply:
 
 
 def _by_application_clock(
-    connection: Connection, finishes: Sequence[Finish], claimant: exchange.Claimant, limit: int
+    connection: Connection, finishes: Sequence[Finish], claimant: exchange.Claimant, limit: int, **_: object
 ) -> exchange.Exchanged:
     now = datetime.now(UTC) + timedelta(minutes=10)
     return exchange.exchange(connection, finishes, claimant, limit, now=now)
