@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import worker_tasks
-from bench import Bench
 from watching import Watcher, WorkerProcess
+from workbench import Bench
 
 from steeple import Settings, Steeple
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from bench import Bench
 from sqlalchemy import event
+from workbench import Bench
 
 from steeple import Settings, State
 from steeple.broker.celery_app import make_celery
