@@ -10,7 +10,7 @@ from worlds import Worlds
 
 from steeple.embedded.postgres import EmbeddedPostgres
 
-_EXAMPLES = 100
+_EXAMPLES = 50
 
 
 def test_soak(worlds: Worlds, postgres: EmbeddedPostgres) -> None:
