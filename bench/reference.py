@@ -44,6 +44,7 @@ FROM claimed
 _HANDED_ON = "finishes"
 _PARAMETERS = {
     ":now": "NULL",
+    ":marks": "NULL",
     ":worker_id": f"'{_WORKER}'",
     ":slot": "0",
     ":queues": "NULL",
