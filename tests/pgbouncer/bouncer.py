@@ -16,10 +16,9 @@ from parts import free_port
 from servers import libpq_url
 from steeple.embedded.postgres import EmbeddedPostgres
 from steeple.embedded.privileges import in_user_namespace, ourselves
-from steeple.embedded.processes import Step, launch, stop, wait_until
+from steeple.embedded.processes import launch, stop, wait_until
 
 _PATIENCE = 30.0
-_STOPPING = (Step(signal.SIGTERM, 10.0),)
 _USER, _PASSWORD = "steeple", "a password"
 _PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
 _PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -63,10 +62,6 @@ class PgBouncer:
                 identity=in_user_namespace() if os.geteuid() == 0 else ourselves(),
             )
         assert wait_until(self._answers, _PATIENCE), (self._folder / "pgbouncer.log").read_text()
-
-    def stop(self) -> None:
-        if self._process is not None:
-            stop(self._process, _STOPPING)
 
     def kill(self) -> None:
         if self._process is not None:

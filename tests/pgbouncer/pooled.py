@@ -37,7 +37,7 @@ class PooledServers(Servers):
             self.bouncer.start()
 
     def close(self) -> None:
-        self.bouncer.stop()
+        self.bouncer.kill()
         super().close()
 
 

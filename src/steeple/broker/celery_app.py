@@ -1,5 +1,6 @@
 """The Celery app of every part. The broker carries one kind of message, a wake-up, and nothing else is understood."""
 
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,10 +44,24 @@ _CONFIGURATION: dict[str, Any] = {
     "broker_heartbeat": 10,
     "broker_pool_limit": 4,
 }
+# A consumer waits for its connection to be readable, and would wait on one that a cut link has left behind: as long
+# again as the link was cut, for so TCP repeats itself. Instead what is not heard of for so long is dead; connect anew.
+_UNHEARD_MILLISECONDS = 5000
+_TCP_OPTIONS = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": 3,
+        "TCP_KEEPINTVL": 1,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": _UNHEARD_MILLISECONDS,
+    }.items()
+    if hasattr(socket, name)  # not every system has each
+}
 _REDIS_OPTIONS = {
     "socket_connect_timeout": _CONNECT_SECONDS,
     "socket_timeout": 10.0,
     "socket_keepalive": True,
+    "socket_keepalive_options": _TCP_OPTIONS,
     "health_check_interval": 10,
     "global_keyprefix": "",
 }
