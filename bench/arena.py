@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,13 +19,13 @@ import redis
 from bench.environments import ROOT, NotToBeHad, python_of
 from bench.roster import Entrant
 from bench.sheet import Sheet
-from steeple.embedded.directories import socket_directory
+from steeple.embedded.directories import Lock, socket_directory
 from steeple.embedded.postgres import EmbeddedPostgres
 from steeple.embedded.processes import Step, kill_group, last_lines, launch, launcher, stop
 from steeple.embedded.valkey import EmbeddedValkey
 
 _DATABASE = "bench"
-_STOPPING = (Step(signal.SIGTERM, 10.0),)
+_STOPPING = (Step(signal.SIGTERM, 4.0),)
 
 
 class ContestantFailed(Exception):
@@ -37,11 +37,13 @@ class Arena:
 
     def __init__(self) -> None:
         self.folder = Path(sys.prefix) / "work"
+        self._lock = Lock(self.folder.with_suffix(".lock"), "the bench is running already")
+        self._lock.acquire()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         self._postgres = EmbeddedPostgres(self.folder / "postgres", socket_directory(self.folder / "postgres"))
-        self._port = _free_port()
-        self._port_of_contestants = _free_port()
+        self._port = free_port()
+        self._port_of_contestants = free_port()
         self._valkey = EmbeddedValkey(self.folder / "valkey", socket_directory(self.folder / "valkey"), port=self._port)
         memory = Path("/dev/shm")
         self._sheet = (memory if memory.is_dir() else self.folder) / f"steeple-bench-{os.getpid()}"
@@ -56,6 +58,7 @@ class Arena:
     def __exit__(self, *_: object) -> None:
         self._started.close()
         self._sheet.unlink(missing_ok=True)
+        self._lock.release()
 
     @property
     def database(self) -> str:
@@ -65,6 +68,11 @@ class Arena:
     @property
     def broker(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def port(self) -> int:
+        """Of TCP on this machine: for the contestant's own server."""
+        return self._port_of_contestants
 
     def environment(self) -> dict[str, str]:
         """Of every process of a contestant."""
@@ -136,10 +144,29 @@ class Turn:
     def start_workers(self, workload: str) -> None:
         """In the order named; each in a process group of its own."""
         for command in self.ask("workers", workload=workload):
-            with self._log.open("ab") as log:
-                process = launch(command, environment=self.arena.environment(), output=log, death_signal=signal.SIGKILL)
-            self._workers.append(process)
-            self._leaving.callback(_end, process)
+            self.start(command)
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+        """Start one process, with ``environment`` over that of all; its process id."""
+        with self._log.open("ab") as log:
+            process = launch(
+                command,
+                environment=self.arena.environment() | dict(environment or {}),
+                output=log,
+                death_signal=signal.SIGKILL,
+            )
+        self._workers.append(process)
+        self._leaving.callback(_end, process)
+        return process.pid
+
+    def stop_workers(self) -> None:
+        """The last first, all that were started."""
+        for process in reversed(self._workers):
+            _end(process)
+
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Have it done when the processes started after this are gone."""
+        self._leaving.callback(callback)
 
     def wait(self, jobs: int, patience: float) -> None:
         """Until the first ``jobs`` have ended. Raises ``ContestantFailed``."""
@@ -183,7 +210,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     kill_group(process.pid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -20,6 +20,9 @@ SETTINGS = "2 processes, asyncpg, batches of 50 for short tasks, 64 for coroutin
 ROUGH_RATE = 2000
 
 _BATCH = {"short": "50", "long": "1", "waiting": "64"}
+_MOST = {"short": "0", "long": "2", "waiting": "128"}
+"""At once; twice a batch at least, 0 is no limit."""
+
 _ENQUEUED_AT_ONCE = 5000
 
 # How many jobs have ended well.
@@ -76,5 +79,4 @@ def finished() -> int | None:
 
 def workers(workload: str) -> list[list[str]]:
     command = [places.program("pgq"), "run", f"{__name__}:worker", "--batch-size", _BATCH[workload]]
-    most = ["--max-concurrent-tasks", "2"] if workload == "long" else []
-    return [[*command, *most]] * 2
+    return [[*command, "--max-concurrent-tasks", _MOST[workload]]] * 2

@@ -1,5 +1,6 @@
 """streaQ on Redis."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ _AT_ONCE = {"short": 16, "long": 1, "waiting": 128}
 _CONCURRENCY = "BENCH_STREAQ_CONCURRENCY"
 _BATCH = 1000
 
+_opened: asyncio.Task[None] | None = None
+
 worker = Worker(
     redis_url=places.broker(),
     concurrency=int(os.environ.get(_CONCURRENCY, "16")),
@@ -32,7 +35,21 @@ TASKS = {
 
 
 def prepare() -> None:
-    """Nothing: a worker brings what it needs in Redis."""
+    coroutines.run(_open())
+
+
+async def _open() -> None:
+    """From a task of its own, which stays: what opens the connection has to close it."""
+    global _opened
+    is_open = asyncio.Event()
+    _opened = asyncio.create_task(_stay_open(is_open))
+    await is_open.wait()
+
+
+async def _stay_open(is_open: asyncio.Event) -> None:
+    async with worker:
+        is_open.set()
+        await asyncio.Event().wait()
 
 
 def enqueue(task: str, arguments: Sequence[dict[str, Any]]) -> None:
@@ -40,10 +57,9 @@ def enqueue(task: str, arguments: Sequence[dict[str, Any]]) -> None:
 
 
 async def _enqueue(task: str, arguments: Sequence[dict[str, Any]]) -> None:
-    async with worker:
-        for first in range(0, len(arguments), _BATCH):
-            some = arguments[first : first + _BATCH]
-            await worker.enqueue_many([TASKS[task].enqueue(**each) for each in some])
+    for first in range(0, len(arguments), _BATCH):
+        some = arguments[first : first + _BATCH]
+        await worker.enqueue_many([TASKS[task].enqueue(**each) for each in some])
 
 
 def finished() -> int | None:
