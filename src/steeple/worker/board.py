@@ -20,7 +20,7 @@ from steeple.domain.job import Claim
 
 _HEADER = struct.Struct("=16sq")
 _HEADER_BYTES = 64
-_PID_AT, _USED_AT, _AT_WORK_AT, _FAILING_AT = 0, 8, 16, 24
+_PID_AT, _USED_AT, _AT_WORK_AT, _FAILING_AT, _EXCHANGES_AT = 0, 8, 16, 24, 32
 _SEAT_HEADER_BYTES = 64
 _NUMBER = struct.Struct("=q")
 _RUNNING = struct.Struct("=16sqdd")
@@ -141,8 +141,16 @@ class Seat:
         """The database does not take what the slot has to write, or lets it claim nothing."""
         return bool(self._read(_FAILING_AT))
 
-    def tell_failing(self, value: bool) -> None:
-        self._write(_FAILING_AT, value)
+    @property
+    def exchanges(self) -> int:
+        """How many exchanges the slot has had with the database: each writes all that had ended before it."""
+        return self._read(_EXCHANGES_AT)
+
+    def note_exchange(self, is_done: bool) -> None:
+        """One is done, or has failed for now."""
+        self._write(_FAILING_AT, not is_done)
+        if is_done:
+            self._write(_EXCHANGES_AT, self.exchanges + 1)
 
     def is_deserted(self) -> bool:
         """True if whoever took the seat is dead. Only another process may ask."""

@@ -58,7 +58,7 @@ class Clerk(threading.Thread):
         self._lifelines = warden.lifelines
         self._database_at = 0.0
         self._is_drain_told = False
-        self._forgotten: set[Claim] = set()
+        self._suspects: dict[Claim, int] = {}
         self._counts: Counter[CounterName] = Counter()
         self._counts_lock = threading.Lock()
         self._is_closing = threading.Event()
@@ -165,22 +165,26 @@ class Clerk(threading.Thread):
     def _audit(self) -> None:
         """Compare what the slots run with what the database holds for us: a crash of its server can lose either side.
 
-        A task whose claim is gone is stopped. An old claim of a slot that is not at work, at two audits in a row, goes
-        back.
+        A task whose claim is gone is stopped. An old claim that does not run, at two audits in a row, goes back if its
+        slot is not at work, or has written between them all that had ended: it does not know of that claim.
         """
         asked_at = monotonic()
         watched = self._read_watched()
         held = {each.claim for each in watched}
-        forgotten = {each.claim for each in watched if each.is_old and not self._board.seats[each.slot].is_at_work}
+        suspects = {each.claim: self._board.seats[each.slot] for each in watched if each.is_old}
         for seat in self._board.seats:
             for place, running in seat.running():
-                forgotten.discard(running.claim)
+                suspects.pop(running.claim, None)
                 if running.claim not in held and running.began < asked_at:
                     self._stopping.ask(seat, place, running, Stop.SHUTDOWN)
-        if lost := forgotten & self._forgotten:
-            briefly(self._engine, lambda connection: transitions.release(connection, list(lost)))
+        if lost := [claim for claim, at in suspects.items() if self._is_forgotten(claim, at)]:
+            briefly(self._engine, lambda connection: transitions.release(connection, lost))
             events.claims_forgotten(lost)
-        self._forgotten = forgotten
+        self._suspects = {claim: self._suspects.get(claim, at.exchanges) for claim, at in suspects.items()}
+
+    def _is_forgotten(self, claim: Claim, seat: Seat) -> bool:
+        before = self._suspects.get(claim)
+        return before is not None and (not seat.is_at_work or seat.exchanges > before)
 
     def _read_watched(self) -> list[Watched]:
         return in_transaction(self._engine, lambda connection: workers.watched(connection, self._worker.id))

@@ -32,7 +32,8 @@ class GaveUp(Exception):
 class Ledger:
     """``known`` names the claims that the slot knows of beside those that it has just taken from the batch.
 
-    ``must_give_up`` tells when to stop trying. ``tell_failing`` is told whether the last exchange failed.
+    ``must_give_up`` tells when to stop trying. ``note_exchange`` is told whether one is done, or failed
+    for now.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Ledger:
         reporter: SlotReporter,
         known: Callable[[], set[Claim]],
         must_give_up: Callable[[], bool],
-        tell_failing: Callable[[bool], None] = lambda _: None,
+        note_exchange: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         # A statement alone is a transaction of its own: one round trip.
@@ -53,7 +54,7 @@ class Ledger:
         self._reporter = reporter
         self._known = known
         self._must_give_up = must_give_up
-        self._tell_failing = tell_failing
+        self._note_exchange = note_exchange
         self._lock = threading.Lock()
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
@@ -74,11 +75,11 @@ class Ledger:
                         self._write_one_by_one(left)
                         left = []
                     exchanged = self._exchange(left, released, limit, marks)
-                    self._tell_failing(False)
+                    self._note_exchange(True)
                     return exchanged
                 except DatabaseError as error:
                     events.database_failed(error)
-                    self._tell_failing(True)
+                    self._note_exchange(False)
                     self._is_in_doubt = True
                     is_refused = is_data_error(error)
             raise GaveUp

@@ -69,7 +69,7 @@ class Slot:
             reporter,
             lambda: coroutines.claims | batch.unwritten,  # in this order: a claim goes from the first to the second
             Patience(crew.board, settings.shutdown_grace),
-            self._seat.tell_failing,
+            self._seat.note_exchange,
         )
         attendant = Attendant(crew.board, batch, coroutines, ledger)
         attendant.start()
