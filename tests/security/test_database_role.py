@@ -112,11 +112,12 @@ def assert_housekeeping(parts: Parts, owner: Query) -> None:
     """Finished jobs are counted, those past their retention go, and what is expired ends."""
     assert wait_until(lambda: owner("SELECT sum(jobs) >= 5 FROM finished_totals") == [(True,)], PATIENCE), parts.said
     owner("UPDATE jobs SET finished_at = finished_at - interval '1 day' WHERE finished_at IS NOT NULL")
+    parts.start("scheduler")  # a scheduler prunes as it begins, and then not for half a minute
     assert wait_until(lambda: owner("SELECT count(*) FROM jobs") == [(0,)], PATIENCE), parts.said
     for command in (["keys", "create", "one", "--scope", "read"], ["keys", "list"], ["doctor"]):
         done = parts.run(*command)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert [part.stop() for part in parts.parts] == [0, 0, 0]
+    assert [part.stop() for part in parts.parts] == [0] * len(parts.parts)
     assert "permission denied" not in parts.said
     assert "InsufficientPrivilege" not in parts.said
 
