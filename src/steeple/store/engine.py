@@ -6,9 +6,10 @@ Parts hand engines and connections on without looking into them; they take those
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -55,6 +56,10 @@ _SESSION = {
     "tcp_user_timeout": str(_UNHEARD_MILLISECONDS),
 }
 
+# For who sends the same statements over and over. Such a plan looks dear, as it does not know how few rows are wanted:
+# it would be compiled each time on a large table.
+_PLAN_ONCE = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+
 # Sets them for the session, in one round trip.
 _SET = """
 SELECT set_config(name, value, false)
@@ -88,11 +93,16 @@ def database_url(settings: Settings) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def create_engine(settings: Settings, *, size: int = 5) -> Engine:
-    """An engine whose connections commit each statement by itself unless a transaction is begun by hand."""
+def create_engine(settings: Settings, *, size: int = 5, plans_once: bool = False) -> Engine:
+    """An engine whose connections commit each statement by itself unless a transaction is begun by hand.
+
+    If it ``plans_once``, a statement that is sent again and again is not planned for its parameters each time: to plan
+    the exchange takes longer than to claim a job with it.
+    """
     engine = sqlalchemy.create_engine(database_url(settings), **_pool(size))
     event.listen(engine, "do_connect", _connect)
-    event.listen(engine, "connect", _prepare_connection)
+    session = _SESSION | (_PLAN_ONCE if plans_once else {})
+    event.listen(engine, "connect", partial(_prepare_connection, session))
     return engine
 
 
@@ -106,7 +116,7 @@ def create_aio_engine(settings: Settings, *, size: int = 10, is_atomic: bool = T
     pool = _pool(size)
     pool["connect_args"] = pool["connect_args"] | {"async_creator_fn": PatientAsyncConnection.connect}
     engine = create_async_engine(database_url(settings), **pool, **options)
-    event.listen(engine.sync_engine, "connect", _prepare_connection)
+    event.listen(engine.sync_engine, "connect", partial(_prepare_connection, _SESSION))
     return engine
 
 
@@ -125,8 +135,8 @@ def _connect(_dialect: object, _record: object, words: list[Any], options: dict[
     return PatientConnection.connect(*words, **options)
 
 
-def _prepare_connection(dbapi_connection: Any, _record: object) -> None:
-    """Set the session's time-outs. Behind a transaction pooler both these and prepared statements would leak away."""
+def _prepare_connection(session: Mapping[str, str], dbapi_connection: Any, _record: object) -> None:
+    """Set what holds for the session. Behind a transaction pooler both that and prepared statements would leak away."""
     cursor = dbapi_connection.cursor()
     cursor.execute("SELECT pg_backend_pid()")
     backend = cursor.fetchone()[0]
@@ -134,7 +144,7 @@ def _prepare_connection(dbapi_connection: Any, _record: object) -> None:
     if backend != driver.info.backend_pid:
         driver.prepare_threshold = None
     else:
-        cursor.execute(_SET, (list(_SESSION), list(_SESSION.values())))
+        cursor.execute(_SET, (list(session), list(session.values())))
     dbapi_connection.commit()
     cursor.close()
 

@@ -23,6 +23,7 @@ from steeple.store.encoding import encode_error
 # Where a claim left off in each lane it says in its marks, and the next one may go on from there: what was claimed
 # stays in the index, dead, for as long as any transaction is open, and from the beginning each claim would have to go
 # through all of it. Of the last second nothing is left out: a submit may be about to commit that began in it.
+# What is claimed is found by an array of ids: by the index, however many the planner takes it for.
 # A job that ever crashed is claimed alone, so that it takes no other down; and so is one at its last attempt: should
 # the worker die, that attempt must not be spent on a job that only waited behind another.
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
@@ -140,8 +141,8 @@ claimed AS (
     UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
         started_at = clock.now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
         progress = NULL, stop = NULL
-    FROM chosen, clock WHERE jobs.id = chosen.id
-    RETURNING chosen.place, jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
+    FROM clock WHERE jobs.id = ANY (ARRAY(SELECT id FROM chosen))
+    RETURNING jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
               retry, run_at, started_at AS claimed_at, crashes, priority
 ),
 mark AS (
@@ -159,13 +160,13 @@ SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
        (SELECT queue FROM lane LIMIT 1) AS due_queue,
        (SELECT priority FROM lane LIMIT 1) AS due_priority,
        EXISTS (SELECT FROM claimant) AS is_alive,
-       CASE WHEN COALESCE(claimed.place, 1) = 1
+       CASE WHEN COALESCE(chosen.place, 1) = 1
             THEN (SELECT CAST(json_agg(json_build_object('queue', queue, 'priority', priority, 'since', since)) AS text)
                   FROM mark)
        END AS marks,
-       claimed.*
-FROM (SELECT) AS always LEFT JOIN claimed ON true
-ORDER BY claimed.place
+       chosen.place, claimed.*
+FROM (SELECT) AS always LEFT JOIN (claimed JOIN chosen USING (id)) ON true
+ORDER BY chosen.place
 """)
 
 # A job as it was claimed, if the claim still holds.

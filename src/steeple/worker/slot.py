@@ -54,7 +54,7 @@ class Slot:
         self._seat = _sit_down(crew.board, index)
         self._publisher = publisher
         self._alone_until = 0.0
-        self._engine = engine = create_engine(settings, size=2)
+        self._engine = engine = create_engine(settings, size=2, plans_once=True)
         reporter = SlotReporter()
         batch = Batch()
         limit = settings.max_result_bytes
