@@ -11,9 +11,9 @@ from steeple.store import exchange
 _ROWS = 20_000
 _FILL = """
 INSERT INTO jobs (id, task, args, queue, priority, run_at, timeout, max_attempts, state, finished_at)
-SELECT gen_random_uuid(), 't', '{}', 'q' || number % 3, number % 3, now() - number * interval '1 ms', 60, 3,
-       CAST(CASE WHEN number % 2 = 0 THEN 'PENDING' ELSE 'SUCCESS' END AS job_state),
-       CASE WHEN number % 2 = 0 THEN NULL ELSE now() END
+SELECT gen_random_uuid(), 't', '{}', 'q0', 1, now() - number * interval '1 ms', 60, 3,
+       CAST(CASE WHEN number % 10 > 0 THEN 'PENDING' ELSE 'SUCCESS' END AS job_state),
+       CASE WHEN number % 10 > 0 THEN NULL ELSE now() END
 FROM generate_series(1, :rows) AS number
 """
 _TYPES = {
