@@ -21,7 +21,7 @@ def _measure(conditions: Conditions, name: str) -> Mapping[str, float]:
     is_short = [_LOAD.seconds[number % len(_LOAD.seconds)] == _SHORT for number in range(jobs)]
     return {
         "overtaken": longest_overtaken(drained.jobs, is_short),
-        "idle": idle_beside_work(drained.jobs, SLOTS),
+        "idle": idle_beside_work(drained.jobs, drained.mark, SLOTS),
         "share": share_in_tasks(drained.jobs, drained.mark, SLOTS),
     }
 
