@@ -54,4 +54,5 @@ ROW = Row(
     " no database. Steeple's jobs are durable when it answers, and all were found there. No worker runs.",
     titles={"fastapi": "FastAPI, no database", "fastapi_model": "FastAPI, no database, response model"},
     quick=["fastapi", STEEPLE],
+    reference="fastapi",
 )
