@@ -2,35 +2,40 @@
 
 import argparse
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
 from time import monotonic
 
-from bench import reference
+from bench.drawing import draw
 from bench.environments import ROOT
-from bench.figures import Spread
-from bench.plots import Bar, bars
 from bench.results import Results
 from bench.row import Row, title_of
 from bench.rows import ROWS
 from bench.run import measure_all
-from bench.tables import against, in_order, line, number, page
+from bench.tables import against, line, page
+from steeple.errors import ConfigurationError
 
 _FOLDER = ROOT / "bench/results"
+_PART = "part"
+"""The folder in it for runs that left something out: they do not take the place of a full one."""
 
 
 def main() -> None:
     options = _options()
-    rows = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
+    rows = [row for row in ROWS if _is_chosen(row, options)]
     chosen = {row.name: _contestants(row, options) for row in rows}
     began = monotonic()
-    results = measure_all(rows, chosen, options.rounds, options.seconds, say, _tell)
+    try:
+        results = measure_all(rows, chosen, options.rounds, options.seconds, say, _tell)
+    except ConfigurationError as error:
+        sys.exit(str(error))
     say(f"\nmeasured in {monotonic() - began:.0f} s")
     if options.quick:
         _compare(rows, results)
         results.write(options.results / "quick.json")
     else:
-        _keep(rows, results, options.results)
+        _keep(rows, results, options.results / _PART if options.rows or options.only else options.results)
 
 
 def _options() -> argparse.Namespace:
@@ -42,13 +47,26 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=_names, default=(), help="these contestants")
     parser.add_argument("--results", type=Path, default=_FOLDER, help="the folder to write to")
     options = parser.parse_args()
+    _refuse_unknown(parser, options.rows, {row.name for row in ROWS})
+    _refuse_unknown(parser, options.only, {name for row in ROWS for name in row.contestants})
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (3.0 if options.quick else 6.0)
     return options
 
 
+def _refuse_unknown(parser: argparse.ArgumentParser, names: Sequence[str], known: Set[str]) -> None:
+    if unknown := set(names) - known:
+        parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+
+
 def _names(text: str) -> Sequence[str]:
     return text.split(",")
+
+
+def _is_chosen(row: Row, options: argparse.Namespace) -> bool:
+    if options.rows:
+        return row.name in options.rows
+    return not row.on_request and (bool(row.quick) or not options.quick)
 
 
 def _contestants(row: Row, options: argparse.Namespace) -> list[str]:
@@ -65,17 +83,20 @@ def _tell(row: Row, name: str, results: Results) -> None:
 
 
 def _compare(rows: Sequence[Row], results: Results) -> None:
-    """With the last results, full and quick: by the ratios to what limits both, so that machines compare."""
+    """With the last results, full and quick: by the ratios to what was measured beside, so that machines compare."""
     for name in ("latest", "quick"):
         before = Results.read(_FOLDER / f"{name}.json")
         if before is None:
             say(f"\nno {name} results to compare with")
             continue
-        say(f"\nagainst {name}.json, each in terms of its own run's {reference.TITLE}:")
+        say(f"\nagainst {name}.json:")
         for row in rows:
-            for figure in row.figures:
-                for each in against(row, figure, reference.NAME, results, before):
-                    say(each)
+            terms = f", in terms of {title_of(row, row.reference, results.contestants)}" if row.reference else ""
+            told = [each for figure in row.figures for each in against(row, figure, results, before)]
+            if told:
+                say(f"{row.title}{terms}")
+            for each in told:
+                say(each)
 
 
 def _keep(rows: Sequence[Row], results: Results, folder: Path) -> None:
@@ -83,31 +104,11 @@ def _keep(rows: Sequence[Row], results: Results, folder: Path) -> None:
     latest = folder / "latest.json"
     if latest.exists():
         shutil.copyfile(latest, folder / "previous.json")
+    folder.mkdir(parents=True, exist_ok=True)
     results.write(latest)
-    plots = _draw(rows, results, folder)
+    plots = draw(rows, results, folder)
     (folder / "latest.md").write_text(page(rows, results, plots))
     say(f"written: {latest.relative_to(Path.cwd()) if latest.is_relative_to(Path.cwd()) else latest}")
-
-
-def _draw(rows: Sequence[Row], results: Results, folder: Path) -> list[tuple[str, str]]:
-    drawn = []
-    for row in rows:
-        kept = results.row(row)
-        for figure in row.figures:
-            found = []
-            for name in in_order(row, kept):
-                values = kept.measured(name, figure.name)
-                if values:
-                    spread = Spread.of(values)
-                    kind = "limit" if name == reference.NAME else "ours" if name.startswith(row.first) else "theirs"
-                    shown = number(spread.median, figure.unit)
-                    label = title_of(row, name, results.contestants)
-                    found.append(Bar(label, spread.median, spread.lowest, spread.highest, shown, kind))
-            title = f"{row.title}: {figure.title}"
-            name = f"{row.name}-{figure.name}.svg"
-            (folder / name).write_text(bars(title, figure.unit, found, is_log=figure.is_log, better=figure.better))
-            drawn.append((name, title))
-    return drawn
 
 
 if __name__ == "__main__":

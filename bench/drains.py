@@ -1,6 +1,6 @@
 """The measurement that most rows share: jobs are there before the workers start, and run until none is left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
 
@@ -48,13 +48,18 @@ class Drained:
 def drain(conditions: Conditions, name: str, load: Load, jobs: int) -> Drained:
     """Raises ``ContestantFailed`` unless every job ran, once, and is recorded where the contestant records any."""
     with conditions.arena.turn(entrant_named(name), places=jobs) as turn:
-        turn.ask("enqueue", task=load.task, first=0, count=jobs, seconds=load.seconds)
-        conditions.arena.settle()
-        turn.start_workers(load.workload)
-        turn.wait(jobs, _PATIENCE + 6 * conditions.seconds)
-        times = times_of(turn, jobs)
-        settled = max(max(job.ended for job in times), _settle(turn, jobs))
-        repeated = jobs - bytes(turn.sheet.runs[:jobs]).count(1)
+        return drain_in(turn, conditions, load, jobs, lambda: turn.start_workers(load.workload))
+
+
+def drain_in(turn: Turn, conditions: Conditions, load: Load, jobs: int, start: Callable[[], object]) -> Drained:
+    """The same in a turn that has begun; ``start`` starts the workers."""
+    turn.ask("enqueue", task=load.task, first=0, count=jobs, seconds=load.seconds)
+    conditions.arena.settle()
+    start()
+    turn.wait(jobs, _PATIENCE + 6 * conditions.seconds)
+    times = times_of(turn, jobs)
+    settled = max(max(job.ended for job in times), _settle(turn, jobs))
+    repeated = jobs - bytes(turn.sheet.runs[:jobs]).count(1)
     if repeated:
         raise ContestantFailed(f"{repeated} of {jobs} jobs ran more than once")
     return Drained(times, mark_after(times, WARM_UP), settled)

@@ -76,17 +76,18 @@ def longest_overtaken(jobs: Sequence[Times], is_short: Sequence[bool]) -> float:
     return longest
 
 
-def idle_beside_work(jobs: Sequence[Times], slots: int) -> float:
-    """How long, in seconds, fewer than ``slots`` jobs ran though some had not begun."""
+def idle_beside_work(jobs: Sequence[Times], mark: float, slots: int) -> float:
+    """How long, in seconds and from the mark on, fewer than ``slots`` jobs ran though some had not begun."""
     last_begin = max(job.began for job in jobs)
     changes = sorted([(job.began, 1) for job in jobs] + [(job.ended, -1) for job in jobs])
-    running, idle, since = 0, 0.0, changes[0][0]
+    running, idle, since = 0, 0.0, mark
     for moment, change in changes:
         if moment > last_begin:
             break
-        if running < slots:
-            idle += moment - since
-        running, since = running + change, moment
+        if moment > mark:
+            idle += moment - since if running < slots else 0.0
+            since = moment
+        running += change
     return idle
 
 

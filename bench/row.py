@@ -35,8 +35,9 @@ Measure = Callable[[Conditions, str], Mapping[str, float]]
 class Row:
     """``contestants`` are names that ``measure`` understands; those in the roster are left out if not installed.
 
-    ``first`` is what the others are compared with. ``titles`` name contestants that are not in the roster.
-    ``is_quick``: also a row of the quick run, with the contestants ``quick``.
+    ``first`` is what the others are compared with; ``reference`` a contestant of this row in whose terms runs of
+    different days are compared; none: the values as they are. ``titles`` name contestants that are not in the roster.
+    ``is_quick``: also a row of the quick run, with the contestants ``quick``. ``on_request``: only when asked for.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Row:
     first: str = "steeple"
     titles: Mapping[str, str] | None = None
     quick: Sequence[str] = ()
+    reference: str = ""
+    on_request: bool = False
 
 
 def title_of(row: Row, name: str, described: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from bench.arena import Arena, ContestantFailed, describe
 from bench.results import Results
 from bench.roster import EVERYBODY
 from bench.row import Conditions, Row
-from bench.tables import last_line
+from bench.tables import in_short
 
 Say = Callable[[str], None]
 
@@ -20,7 +20,7 @@ def measure_all(
         entrants = [each for each in EVERYBODY if any(each.name in named for named in contestants.values())]
         described = describe(entrants, arena)
         for each in described.values():
-            say(f"  {each['title']}: {last_line(each['missing']) if 'missing' in each else _versions(each)}")
+            say(f"  {each['title']}: {in_short(each['missing']) if 'missing' in each else _versions(each)}")
         rates = {name: float(each.get("rough_rate", 0)) for name, each in described.items()}
         results = Results(machine.facts(arena), described, {"rounds": rounds, "seconds": seconds})
         conditions = Conditions(arena, seconds, rates)
@@ -52,6 +52,8 @@ def _measure(row: Row, name: str, conditions: Conditions, results: Results) -> N
             found = row.measure(conditions, name)
         except ContestantFailed as failure:
             kept.failures[name] = str(failure)
+        except Exception as failure:  # noqa: BLE001 - what the others gave in hours is not lost for it
+            kept.failures[name] = f"{type(failure).__name__}: {failure}"
     kept.note(row, name, found)
 
 

@@ -6,6 +6,9 @@ from bench.figures import Spread
 from bench.results import Results, RowResults
 from bench.row import Figure, Row, title_of
 
+_USUAL = 0.1
+"""By how much two runs of the same thing may differ, before it is worth a word."""
+
 _NOTHING = "\N{EN DASH}"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -41,7 +44,7 @@ def line(row: Row, name: str, results: Results) -> str:
         if value is not None:
             shown.append(f"{figure.title} {number(value, figure.unit)}")
     if not shown:
-        return f"  {title:<28} {last_line(kept.failures.get(name, 'nothing measured'))}"
+        return f"  {title:<28} {in_short(kept.failures.get(name, 'nothing measured'))}"
     return f"  {title:<28} " + "; ".join(shown)
 
 
@@ -63,19 +66,18 @@ def _section(row: Row, results: Results, plots: Sequence[tuple[str, str]]) -> st
         lines.append(f"{row.note}\n")
     lines += [f"![{title}]({name})\n" for name, title in plots]
     lines += [_cells(headings), _cells(["---", *["---:"] * (len(headings) - 1)])]
-    for name in in_order(row, kept):
+    for name in in_order(row, row.figures[0], kept):
         lines.append(_cells([title_of(row, name, results.contestants), *_figures(row, name, kept)]))
     failed = [name for name in kept.failures if not _has_values(row, name, kept)]
     lines += [
         "",
-        *(f"- {title_of(row, name, results.contestants)}: {last_line(kept.failures[name])}" for name in failed),
+        *(f"- {title_of(row, name, results.contestants)}: {in_short(kept.failures[name])}" for name in failed),
     ]
     return "\n".join(lines) + "\n"
 
 
-def in_order(row: Row, kept: RowResults) -> list[str]:
-    """The best first, by the row's first figure; those without a value are left out."""
-    figure = row.figures[0]
+def in_order(row: Row, figure: Figure, kept: RowResults) -> list[str]:
+    """The best first by this figure; those without a value are left out."""
     found = {
         name: Spread.of(kept.measured(name, figure.name)).median
         for name in kept.values
@@ -116,7 +118,7 @@ def _contestants(results: Results) -> str:
     lines = ["## Contestants\n", _cells(["contestant", "keeps", "settings", "versions"]), _cells(["---"] * 4)]
     for each in results.contestants.values():
         if "missing" in each:
-            lines.append(_cells([each["title"], f"not measured: {last_line(each['missing'])}", "", ""]))
+            lines.append(_cells([each["title"], f"not measured: {in_short(each['missing'])}", "", ""]))
             continue
         versions = ", ".join(f"{name} {version}" for name, version in each["versions"].items())
         lines.append(_cells([each["title"], each["record"], each["settings"], f"{versions}; Python {each['python']}"]))
@@ -127,23 +129,34 @@ def _cells(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def last_line(text: str) -> str:
-    """Of a reason why there is nothing: where a traceback says what it is about. The whole is in the JSON."""
-    return text.strip().splitlines()[-1]
+def in_short(text: str) -> str:
+    """Of a reason why there is nothing: its first line, and the last of the log that it may bring along. The whole is
+    in the JSON."""
+    lines = text.strip().splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0].rstrip(':')}: {lines[-1].strip()}"
 
 
-def against(row: Row, figure: Figure, reference: str, now: Results, before: Results) -> list[str]:
-    """How each contestant stands against an earlier run, in terms of the reference that was measured beside it."""
+def against(row: Row, figure: Figure, now: Results, before: Results) -> list[str]:
+    """How each contestant stands against an earlier run, in terms of the row's reference, if it has one."""
     lines = []
     for name in now.row(row).values:
-        new, old = (_in_terms(results, row, figure, name, reference) for results in (now, before))
-        if new is not None and old is not None and old and name != reference:
+        new, old = (_in_terms(results, row, figure, name) for results in (now, before))
+        if new and old and name != row.reference:
             title = title_of(row, name, now.contestants)
-            lines.append(f"  {title:<28} {figure.title}: {new / old:.2f} {_TIMES} the last results")
+            lines.append(f"  {title:<28} {figure.title}: {new / old:.2f} {_TIMES}{_verdict(figure, new / old)}")
     return lines
 
 
-def _in_terms(results: Results, row: Row, figure: Figure, name: str, reference: str) -> float | None:
+def _in_terms(results: Results, row: Row, figure: Figure, name: str) -> float | None:
+    """The median of a figure, or its ratio to the reference of the same run."""
     kept = results.row(row)
-    values, references = kept.measured(name, figure.name), kept.measured(reference, figure.name)
-    return Spread.of(values).median / Spread.of(references).median if values and references else None
+    values, references = kept.measured(name, figure.name), kept.measured(row.reference, figure.name)
+    if not values or (row.reference and not references):
+        return None
+    return Spread.of(values).median / (Spread.of(references).median if row.reference else 1.0)
+
+
+def _verdict(figure: Figure, ratio: float) -> str:
+    if abs(ratio - 1) <= _USUAL:
+        return ""
+    return " (better)" if (ratio > 1) == (figure.better == "higher") else " (worse)"

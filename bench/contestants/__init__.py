@@ -13,5 +13,7 @@ repository it may import ``bench.bodies`` and ``bench.places`` only. It defines
     finished()                  how many jobs it has recorded as finished; None if it records none
     workers(workload)           the commands to run, two processes for tasks in all
 
-A workload is ``short`` (tasks of a few milliseconds), ``long``, or ``waiting`` (coroutines that wait).
+A workload is ``short`` (tasks of a few milliseconds), ``long`` (longer ones), ``mixed`` (both in one queue), or
+``waiting`` (coroutines that wait). It says how many jobs to take ahead; tasks that block run one at a time in each
+process.
 """

@@ -13,10 +13,10 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("arq", "redis", "hiredis")
 RECORD = "arguments and result in Redis for an hour; as durable as Redis is, here not at all"
-SETTINGS = "2 processes; 10 jobs at once each (its default), 1 for tasks that block, 128 for coroutines that wait"
+SETTINGS = "2 processes; 10 jobs at once each (its default), 4 for long tasks, 1 for mixed, 128 for waiting"
 ROUGH_RATE = 700
 
-_AT_ONCE = {"short": 10, "long": 1, "waiting": 128}
+_AT_ONCE = {"short": 10, "long": 4, "mixed": 1, "waiting": 128}
 _MAX_JOBS = "BENCH_ARQ_MAX_JOBS"
 _QUEUE = "arq:queue"
 

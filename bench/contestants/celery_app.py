@@ -1,7 +1,7 @@
 """Celery's tasks and settings, which its three ways of running share. No contestant by itself.
 
-The settings are those of Celery's own guide to optimising: a long prefetch for short tasks and none for long ones, no
-gossip, no mingling, no heartbeats, no events.
+The settings are those of Celery's own guide to optimising: a long prefetch for short tasks, its default for longer
+ones, none to speak of where both are mixed; no gossip, no mingling, no heartbeats, no events.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from celery import Celery
 
 from bench import bodies, places
 
-_PREFETCH = {"short": 128, "long": 1, "waiting": 1}
+_PREFETCH = {"short": 128, "long": 4, "mixed": 1, "waiting": 1}
 
 
 def make_app(result_backend: str | None = None) -> Celery:

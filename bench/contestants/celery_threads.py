@@ -7,7 +7,7 @@ from bench.contestants import celery_app
 
 DISTRIBUTIONS = ("celery", "kombu", "redis", "hiredis")
 RECORD = "none: a job is gone from Redis when a worker takes it, its result is dropped"
-SETTINGS = "1 process, 2 threads; prefetch 128 for short tasks, 1 for long; no gossip, mingle, heartbeat, events"
+SETTINGS = "1 process, 2 threads; prefetch 128, 4 for long tasks, 1 for mixed; no gossip, mingle, heartbeat, events"
 ROUGH_RATE = 1000
 
 app = celery_app.make_app()

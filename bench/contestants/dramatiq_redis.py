@@ -10,10 +10,10 @@ from bench import bodies, places
 
 DISTRIBUTIONS = ("dramatiq", "redis", "hiredis")
 RECORD = "none: a job is gone from Redis when it is acknowledged, its result is dropped"
-SETTINGS = "2 processes with 1 thread each; prefetch 128 for short tasks, 1 for long; only the Retries middleware"
+SETTINGS = "2 processes, 1 thread each; prefetch 128, 2 (its default) for long tasks, 1 for mixed; only Retries"
 ROUGH_RATE = 1500
 
-_PREFETCH = {"short": 128, "long": 1, "waiting": 1}
+_PREFETCH = {"short": 128, "long": 2, "mixed": 1, "waiting": 1}
 
 broker = RedisBroker(url=places.broker(), middleware=[dramatiq.middleware.Retries()])
 dramatiq.set_broker(broker)

@@ -12,10 +12,10 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("oban", "psycopg", "uvloop")
 RECORD = "job and arguments in PostgreSQL, durably; no results"
-SETTINGS = "2 processes, uvloop, 10 jobs at once each, 1 for tasks that block, 128 for coroutines that wait"
+SETTINGS = "2 processes, uvloop, 10 jobs at once each, 4 for long tasks, 1 for mixed, 128 for waiting"
 ROUGH_RATE = 500
 
-_AT_ONCE = {"short": 10, "long": 1, "waiting": 128}
+_AT_ONCE = {"short": 10, "long": 4, "mixed": 1, "waiting": 128}
 _BATCH = 1000
 
 # How many jobs have ended well.

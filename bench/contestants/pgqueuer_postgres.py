@@ -16,11 +16,11 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("pgqueuer", "asyncpg", "uvloop")
 RECORD = "a line in its log in PostgreSQL, durably; no arguments of finished jobs, no results"
-SETTINGS = "2 processes, asyncpg, batches of 50 for short tasks, 64 for coroutines that wait, 1 for tasks that block"
+SETTINGS = "2 processes, asyncpg, batches of 50 for short tasks, 2 for long, 1 for mixed, 64 for waiting"
 ROUGH_RATE = 2000
 
-_BATCH = {"short": "50", "long": "1", "waiting": "64"}
-_MOST = {"short": "0", "long": "2", "waiting": "128"}
+_BATCH = {"short": "50", "long": "2", "mixed": "1", "waiting": "64"}
+_MOST = {"short": "0", "long": "4", "mixed": "2", "waiting": "128"}
 """At once; twice a batch at least, 0 is no limit."""
 
 _ENQUEUED_AT_ONCE = 5000

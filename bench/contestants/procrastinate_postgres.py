@@ -11,17 +11,17 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("procrastinate", "psycopg")
 RECORD = "job, arguments and events in PostgreSQL, durably; no results"
-SETTINGS = "2 processes, 10 jobs at once each, 1 for tasks that block, 128 for coroutines that wait; batch_defer"
+SETTINGS = "2 processes, 10 jobs at once each, 4 for long tasks, 1 for mixed, 128 for waiting; batch_defer"
 ROUGH_RATE = 300
 
-_AT_ONCE = {"short": "10", "long": "1", "waiting": "128"}
+_AT_ONCE = {"short": "10", "long": "4", "mixed": "1", "waiting": "128"}
 _BATCH = 1000
 
 app = App(connector=PsycopgConnector(conninfo=places.database()))
 TASKS = {
     "noop": app.task(name="noop")(coroutines.noop),
-    "sleep": app.task(name="sleep")(bodies.sleep),
-    "compute": app.task(name="compute")(bodies.compute),
+    "sleep": app.task(name="sleep")(coroutines.sleep),
+    "compute": app.task(name="compute")(coroutines.compute),
     "wait": app.task(name="wait")(bodies.wait),
 }
 

@@ -11,10 +11,10 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("saq", "redis", "hiredis", "uvloop")
 RECORD = "job, arguments and result in Redis for 10 minutes; as durable as Redis is, here not at all"
-SETTINGS = "2 processes; concurrency 10 each (its default), 1 for tasks that block, 128 for coroutines that wait"
+SETTINGS = "2 processes; 10 jobs at once each (its default), 4 for long tasks, 1 for mixed, 128 for waiting"
 ROUGH_RATE = 1500
 
-_AT_ONCE = {"short": 10, "long": 1, "waiting": 128}
+_AT_ONCE = {"short": 10, "long": 4, "mixed": 1, "waiting": 128}
 _CONCURRENCY = "BENCH_SAQ_CONCURRENCY"
 
 queue = Queue.from_url(places.broker())

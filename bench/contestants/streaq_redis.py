@@ -12,10 +12,10 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("streaq", "coredis", "uvloop")
 RECORD = "results in Redis for 5 minutes; as durable as Redis is, here not at all"
-SETTINGS = "2 processes, uvloop; 16 at once each (its default), 1 for tasks that block, 128 for coroutines that wait"
+SETTINGS = "2 processes, uvloop; 16 jobs at once each (its default), 4 for long tasks, 1 for mixed, 128 for waiting"
 ROUGH_RATE = 3000
 
-_AT_ONCE = {"short": 16, "long": 1, "waiting": 128}
+_AT_ONCE = {"short": 16, "long": 4, "mixed": 1, "waiting": 128}
 _CONCURRENCY = "BENCH_STREAQ_CONCURRENCY"
 _BATCH = 1000
 
@@ -24,6 +24,7 @@ _opened: asyncio.Task[None] | None = None
 worker = Worker(
     redis_url=places.broker(),
     concurrency=int(os.environ.get(_CONCURRENCY, "16")),
+    sync_concurrency=1,
     anyio_kwargs={"use_uvloop": True},
 )
 TASKS = {

@@ -11,10 +11,10 @@ from bench.contestants import coroutines
 
 DISTRIBUTIONS = ("taskiq", "taskiq-redis", "redis", "hiredis", "uvloop")
 RECORD = "none: results are dropped; a job stays in the stream, as durable as Redis is, here not at all"
-SETTINGS = "2 processes, uvloop; 100 coroutines each, or 1 thread each for tasks that block; arguments not parsed"
+SETTINGS = "2 processes, uvloop; 100 jobs at once each (its default), 4 for long tasks, 1 for mixed, 128 for waiting"
 ROUGH_RATE = 2500
 
-_AT_ONCE = {"short": 100, "long": 1, "waiting": 128}
+_AT_ONCE = {"short": 100, "long": 4, "mixed": 1, "waiting": 128}
 _READ = "BENCH_TASKIQ_READ"
 
 broker = RedisStreamBroker(places.broker(), consumer_id="0", xread_count=int(os.environ.get(_READ, "100")))

@@ -1,6 +1,17 @@
 """The rows of the table, one module for each kind; ROWS is their order."""
 
 from bench.row import Row
-from bench.rows import latency, mix, noop, tasks, waiting
+from bench.rows import batch, distant, held, latency, mix, noop, posting, shapes, tasks, waiting
 
-ROWS: tuple[Row, ...] = (noop.ROW, *tasks.rows(), mix.ROW, waiting.ROW, latency.ROW)
+ROWS: tuple[Row, ...] = (
+    noop.ROW,
+    *tasks.rows(),
+    mix.ROW,
+    waiting.ROW,
+    latency.ROW,
+    posting.ROW,
+    batch.ROW,
+    held.ROW,
+    distant.ROW,
+    shapes.ROW,
+)

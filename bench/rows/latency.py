@@ -40,5 +40,6 @@ ROW = Row(
     measure=_measure,
     note="One job at a time, 20 to 120 ms after the last one began; settings as for long tasks.",
     first=STEEPLE_HTTP,
+    reference="celery_plain",
     quick=[STEEPLE_HTTP, *(entrant.name for entrant in ENTRANTS if entrant.is_quick)],
 )

@@ -12,7 +12,7 @@ _SHORT, _LONG = 0.005, 1.0
 _SHORT_ONES = 199
 """For each long one: a second of either."""
 
-_LOAD = Load("sleep", "long", (*[_SHORT] * (_SHORT_ONES // 2), _LONG, *[_SHORT] * (_SHORT_ONES - _SHORT_ONES // 2)))
+_LOAD = Load("sleep", "mixed", (*[_SHORT] * (_SHORT_ONES // 2), _LONG, *[_SHORT] * (_SHORT_ONES - _SHORT_ONES // 2)))
 
 
 def _measure(conditions: Conditions, name: str) -> Mapping[str, float]:
@@ -21,7 +21,7 @@ def _measure(conditions: Conditions, name: str) -> Mapping[str, float]:
     is_short = [_LOAD.seconds[number % len(_LOAD.seconds)] == _SHORT for number in range(jobs)]
     return {
         "overtaken": longest_overtaken(drained.jobs, is_short),
-        "idle": idle_beside_work(drained.jobs, SLOTS),
+        "idle": idle_beside_work(drained.jobs, drained.mark, SLOTS),
         "share": share_in_tasks(drained.jobs, drained.mark, SLOTS),
     }
 

@@ -26,5 +26,6 @@ ROW = Row(
     measure=_measure,
     note="Jobs wait before two worker processes start; the first tenth is warm-up; until every result is recorded.",
     titles={reference.NAME: reference.TITLE},
+    reference=reference.NAME,
     quick=[reference.NAME, *(entrant.name for entrant in ENTRANTS if entrant.is_quick)],
 )

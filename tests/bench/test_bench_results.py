@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.row import Conditions, Figure, Row
 from bench.run import rotated
 from bench.tables import against, in_order, line, number, page
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 RATE = Figure("rate", "jobs drained", "jobs/s")
 
 
@@ -62,27 +64,29 @@ def test_a_ratio_compares_what_was_measured_in_the_same_round(results: Results) 
 
 
 def test_the_page_has_the_best_first_and_says_why_one_is_missing(results: Results) -> None:
-    assert in_order(ROW, results.row(ROW)) == ["steeple", "peer"]
+    assert in_order(ROW, RATE, results.row(ROW)) == ["steeple", "peer"]
     text = page([ROW], results, [("drain-rate.svg", "Jobs drained")])
     assert "| Steeple | 200 jobs/s (100 to 300) |  |" in text
-    assert "| A \\| Peer | 75 jobs/s (50 to 100) | 2.5 \N{MULTIPLICATION SIGN} |" in text
-    assert "- Gone: why" in text
-    assert "| Gone | not measured: why |  |  |" in text
+    assert f"| A \\| Peer | 75 jobs/s (50 to 100) | 2.5 {TIMES} |" in text
+    assert "- Gone: not installed: a: why" in text
+    assert "| Gone | not measured: a: why |  |  |" in text
     assert "![Jobs drained](drain-rate.svg)" in text
 
 
 def test_a_line_is_of_the_last_round(results: Results) -> None:
     assert line(ROW, "steeple", results).split() == ["Steeple", "jobs", "drained", "300", "jobs/s"]
-    assert line(ROW, "gone", results).split() == ["Gone", "why"]
+    assert line(ROW, "gone", results).split() == ["Gone", "not", "installed:", "a:", "why"]
 
 
 def test_runs_compare_by_their_own_reference(results: Results) -> None:
     slower = Results(results.machine, results.contestants, results.options)
     slower.row(ROW).note(ROW, "steeple", {"rate": 100.0})
     slower.row(ROW).note(ROW, "peer", {"rate": 75.0})
-    (told,) = against(ROW, RATE, "peer", slower, results)
-    assert told.split()[:2] == ["Steeple", "jobs"]
-    assert "0.50" in told
+    (told,) = against(replace(ROW, reference="peer"), RATE, slower, results)
+    assert told.split() == ["Steeple", "jobs", "drained:", "0.50", TIMES, "(worse)"]
+    steeple, peer = against(ROW, RATE, slower, results)
+    assert steeple.endswith(f"0.50 {TIMES} (worse)")
+    assert peer.endswith(f"1.00 {TIMES}")
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,11 @@ def test_a_long_job_may_be_overtaken() -> None:
 
 
 def test_a_slot_is_idle_beside_work_while_a_job_has_not_begun() -> None:
-    assert idle_beside_work([Times(0.0, 1.0), Times(1.0, 2.0)], slots=2) == 1.0
-    assert idle_beside_work([Times(0.0, 1.0), Times(0.0, 2.0), Times(1.5, 2.0)], slots=2) == 0.5
+    assert idle_beside_work([Times(0.0, 1.0), Times(1.0, 2.0)], mark=0.0, slots=2) == 1.0
+    assert idle_beside_work([Times(0.0, 1.0), Times(0.0, 2.0), Times(1.5, 2.0)], mark=0.0, slots=2) == 0.5
+    assert idle_beside_work([Times(0.0, 1.0), Times(0.0, 2.0), Times(1.5, 2.0)], mark=1.2, slots=2) == pytest.approx(
+        0.3
+    )
 
 
 def test_a_ratio_is_the_median_over_the_rounds_and_says_how_much_better_the_first_is() -> None:
