@@ -74,7 +74,7 @@ mutations: develop ## List deliberate faults in the product, and what in the tes
 	$(BIN)/pytest --capture=no --timeout=0 -m '' tests/mutations/test_mutations.py tests/mutations/hunt.py $(ARGS)
 
 .PHONY: bench
-bench: ## Measure Steeple beside its peers, for about an hour: make bench ARGS='--rows noop --only steeple,celery_plain'
+bench: ## Measure Steeple beside its peers, for hours: make bench ARGS='--rows noop --only steeple,celery_plain'
 	$(call set-up,bench,$(BENCH_VENV))
 	@$(BENCH_VENV)/bin/python -m bench $(ARGS)
 

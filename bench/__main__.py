@@ -25,11 +25,18 @@ def main() -> None:
     options = _options()
     rows = [row for row in ROWS if _is_chosen(row, options)]
     chosen = {row.name: _contestants(row, options) for row in rows}
+    unfinished = options.results / "unfinished.json"
+
+    def tell(row: Row, name: str, results: Results) -> None:
+        say(line(row, name, results))
+        results.write(unfinished)
+
     began = monotonic()
     try:
-        results = measure_all(rows, chosen, options.rounds, options.seconds, say, _tell)
+        results = measure_all(rows, chosen, options.rounds, options.seconds, say, tell)
     except ConfigurationError as error:
         sys.exit(str(error))
+    unfinished.unlink(missing_ok=True)
     say(f"\nmeasured in {monotonic() - began:.0f} s")
     if options.quick:
         _compare(rows, results)
@@ -76,10 +83,6 @@ def _contestants(row: Row, options: argparse.Namespace) -> list[str]:
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-def _tell(row: Row, name: str, results: Results) -> None:
-    say(line(row, name, results))
 
 
 def _compare(rows: Sequence[Row], results: Results) -> None:

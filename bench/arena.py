@@ -58,6 +58,8 @@ class Arena:
     def __exit__(self, *_: object) -> None:
         self._started.close()
         self._sheet.unlink(missing_ok=True)
+        for sockets in (self._postgres.socket_dir, self._valkey.socket_path.parent):
+            shutil.rmtree(sockets, ignore_errors=True)
         self._lock.release()
 
     @property
