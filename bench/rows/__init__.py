@@ -1,7 +1,7 @@
 """The rows of the table, one module for each kind; ROWS is their order."""
 
 from bench.row import Row
-from bench.rows import batch, distant, held, latency, mix, noop, posting, shapes, tasks, waiting
+from bench.rows import batch, distant, full, held, latency, mix, noop, posting, shapes, tasks, waiting
 
 ROWS: tuple[Row, ...] = (
     noop.ROW,
@@ -11,6 +11,7 @@ ROWS: tuple[Row, ...] = (
     latency.ROW,
     posting.ROW,
     batch.ROW,
+    full.ROW,
     held.ROW,
     distant.ROW,
     shapes.ROW,
