@@ -25,6 +25,10 @@ _FORBIDDEN = [
     "CREATE SCHEMA mine",
 ]
 
+_WHO_IS_THERE = """
+SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'steeple' AND datname = current_database()
+"""
+
 
 def documented() -> list[str]:
     """The statements of the page, for the roles of this test."""
@@ -78,9 +82,7 @@ def parts(role_url: str, broker_url: str, tmp_path: Path) -> Iterator[Parts]:
 
 def test_every_kind_of_job_runs_as_that_role(parts: Parts, owner: Query) -> None:
     api = parts.start_all()
-    assert owner("SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name = 'steeple'") == [
-        ("steeple_app",)
-    ]
+    assert owner(_WHO_IS_THERE) == [("steeple_app",)]
     success = api.submit("security.echo", {"value": 1}, unique_key="u", tags=["t"])
     retried = api.submit("security.flaky")
     failed = api.submit("security.fail")
