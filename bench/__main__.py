@@ -38,11 +38,12 @@ def main() -> None:
         sys.exit(str(error))
     unfinished.unlink(missing_ok=True)
     say(f"\nmeasured in {monotonic() - began:.0f} s")
+    folder = options.results / _PART if options.rows or options.only else options.results
     if options.quick:
         _compare(rows, results)
-        results.write(options.results / "quick.json")
+        results.write(folder / "quick.json")
     else:
-        _keep(rows, results, options.results / _PART if options.rows or options.only else options.results)
+        _keep(rows, results, folder)
 
 
 def _options() -> argparse.Namespace:
