@@ -1,8 +1,12 @@
-"""What the parts hand each other about a job: to submit it, to run it, to record how an attempt ended."""
+"""What the parts hand each other about a job: to submit it, to run it, to record how an attempt ended.
+
+Of what is made for every job that runs, named tuples: they cost a quarter of a frozen dataclass.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from steeple.domain.priority import Priority
@@ -64,8 +68,7 @@ class Idempotency:
     request_hash: bytes
 
 
-@dataclass(frozen=True)
-class ClaimedJob:
+class ClaimedJob(NamedTuple):
     """A job as its worker sees it. ``attempt`` and ``fence`` are those of this claim."""
 
     id: UUID
@@ -82,8 +85,7 @@ class ClaimedJob:
     crashes: int = 0
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """How an attempt ended, to be written where (id, fence) still hold.
 
     ``state`` PENDING means: again in ``retry_in`` seconds. ``began_ago`` and ``ended_ago`` are seconds before the
@@ -100,8 +102,7 @@ class Finish:
     ended_ago: float = 0.0
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """Names one claim of one job."""
 
     id: UUID

@@ -1,6 +1,7 @@
 """What follows from how an attempt ended: success, another attempt, failure or cancellation. Pure."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from steeple.domain.job import JobError, Reason
 from steeple.domain.retry import Retry
@@ -32,8 +33,7 @@ class Stopped:
 Outcome = Returned | Failed | Stopped
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     state: State
     result: str | None = None
     error: JobError | None = None

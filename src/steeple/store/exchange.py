@@ -164,7 +164,8 @@ SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
             THEN (SELECT CAST(json_agg(json_build_object('queue', queue, 'priority', priority, 'since', since)) AS text)
                   FROM mark)
        END AS marks,
-       chosen.place, claimed.*
+       chosen.place, claimed.id, fence, task, args, claimed.queue, attempt, max_attempts, timeout, retry, run_at,
+       claimed_at, crashes
 FROM (SELECT) AS always LEFT JOIN (claimed JOIN chosen USING (id)) ON true
 ORDER BY chosen.place
 """)

@@ -2,10 +2,9 @@
 
 import json
 import traceback
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
@@ -17,8 +16,7 @@ from steeple.task import Task
 from steeple.worker.board import Place, Running, Seat, Stop
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A claimed job at its place on the board. ``began`` is in seconds of the monotonic clock."""
 
     job: ClaimedJob

@@ -3,8 +3,8 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 
 from steeple.domain.job import Claim, ClaimedJob, Finish
 from steeple.domain.outcome import Verdict
@@ -12,8 +12,7 @@ from steeple.domain.outcome import Verdict
 _LONGEST_WAIT_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that ended; ``began`` and ``ended`` are seconds of the monotonic clock."""
 
     claim: Claim

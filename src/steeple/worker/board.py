@@ -12,8 +12,8 @@ import struct
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from steeple.domain.job import Claim
@@ -44,8 +44,7 @@ class Stop(IntEnum):
     SHUTDOWN = 3
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """What a slot runs. ``began`` and ``deadline`` are seconds of the machine's monotonic clock."""
 
     claim: Claim
