@@ -1,7 +1,23 @@
 """The rows of the table, one module for each kind; ROWS is their order."""
 
 from bench.row import Row
-from bench.rows import batch, distant, full, held, latency, mix, noop, posting, shapes, tasks, waiting
+from bench.rows import (
+    batch,
+    distant,
+    full,
+    held,
+    history,
+    idle,
+    latency,
+    memory,
+    mix,
+    noop,
+    posting,
+    punctual,
+    shapes,
+    tasks,
+    waiting,
+)
 
 ROWS: tuple[Row, ...] = (
     noop.ROW,
@@ -15,4 +31,8 @@ ROWS: tuple[Row, ...] = (
     held.ROW,
     distant.ROW,
     shapes.ROW,
+    punctual.ROW,
+    idle.ROW,
+    memory.ROW,
+    history.ROW,
 )

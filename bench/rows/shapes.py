@@ -3,15 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench import parts
+from bench import backlog, parts, windows
 from bench.arena import Turn
-from bench.drains import Load, drain_in
 from bench.roster import STEEPLE, entrant_named
 from bench.row import Conditions, Figure, Row
-
-_LOAD = Load("noop", "short")
-_FIRST_GUESS = 8000.0
-"""Jobs per second, for the first round."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +30,12 @@ _SHAPES = {
 
 
 def _measure(conditions: Conditions, name: str) -> Mapping[str, float]:
-    shape, known_as = _SHAPES[name], f"shapes {name}"
-    jobs = max(500, int(conditions.rates.get(known_as, _FIRST_GUESS) * conditions.seconds))
-    with conditions.arena.turn(entrant_named(STEEPLE), places=jobs) as turn:
-        drained = drain_in(turn, conditions, _LOAD, jobs, lambda: _start(turn, shape))
-    conditions.rates[known_as] = drained.rate
-    return {"rate": drained.rate}
+    arena, shape, jobs = conditions.arena, _SHAPES[name], windows.backlog_for(conditions.seconds)
+    with arena.turn(entrant_named(STEEPLE), places=jobs) as turn:
+        backlog.add_due(arena, jobs)
+        arena.settle()
+        rate = windows.rate_within(turn, jobs, conditions.seconds, lambda: _start(turn, shape), shape.workers)
+        return {"rate": rate}
 
 
 def _start(turn: Turn, shape: _Shape) -> None:
@@ -56,7 +51,8 @@ ROW = Row(
     contestants=list(_SHAPES),
     figures=[Figure("rate", "no-op jobs drained", "jobs/s")],
     measure=_measure,
-    note="All on the same cores, whatever their number. What is not named is as in the first.",
+    note="All on the same cores, whatever their number; what is not named is as in the first. Counted once all are at"
+    " work, and as long as there are jobs for all.",
     first="slots-2",
     titles={name: shape.title for name, shape in _SHAPES.items()},
 )
