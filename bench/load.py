@@ -27,20 +27,28 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Plan:
-    """``requests`` are sent in turn, over and over, for ``seconds`` after a warm-up; all must get ``status``."""
+    """``requests`` are sent in turn, over and over, for ``seconds`` after a warm-up; all must get ``status``.
+
+    It goes on for longer where ``at_least`` so many replies have not come by then.
+    """
 
     port: int
     connections: int
     seconds: float
     requests: Sequence[str]
     status: int
+    at_least: int = 1
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """``milliseconds``: of each reply that came after the warm-up; ``ids``: all in any reply, warm-up and all."""
+    """``milliseconds``: of each reply that came after the warm-up; ``in_time``: how many of them within ``seconds``.
+
+    ``ids``: all in any reply, warm-up and all.
+    """
 
     milliseconds: Sequence[float]
+    in_time: int
     seconds: float
     replies: int
     ids: Sequence[str]
@@ -48,7 +56,7 @@ class Loaded:
     @property
     def rate(self) -> float:
         """Requests per second."""
-        return len(self.milliseconds) / self.seconds
+        return self.in_time / self.seconds
 
     def share_within(self, share: float) -> float:
         """The time, in milliseconds, that this share of the replies did not exceed."""
@@ -84,6 +92,7 @@ class Replies:
         self.mark = began + WARM_UP_SECONDS
         self.until = self.mark + plan.seconds
         self.milliseconds: list[float] = []
+        self.in_time = 0
         self.bodies: list[bytes] = []
         self._over = over
         self._sent = 0
@@ -98,8 +107,12 @@ class Replies:
         if int(head[9:12]) != self.plan.status:
             self.fail(f"answered {(head + body)[:1000].decode(errors='replace')}")
         self.bodies.append(body)
-        if self.mark < now <= self.until:
+        if now > self.mark:
             self.milliseconds.append(1000 * (now - sent_at))
+            self.in_time += now <= self.until
+
+    def is_enough(self, now: float) -> bool:
+        return now >= self.until and len(self.milliseconds) >= self.plan.at_least
 
     def done(self) -> None:
         self._open -= 1
@@ -133,11 +146,11 @@ class Connection(asyncio.Protocol):
         now = monotonic()
         self._received = b""
         self._replies.note(self._sent_at, now, *reply)
-        if now < self._replies.until:
-            self._send()
-        else:
+        if self._replies.is_enough(now):
             self._is_done = True
             self._transport.close()
+        else:
+            self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._is_done:
@@ -166,10 +179,10 @@ async def _load(plan: Plan) -> Loaded:
     loop.set_exception_handler(lambda _, context: replies.fail(repr(context.get("exception", context["message"]))))
     for _ in range(plan.connections):
         await loop.create_connection(lambda: Connection(replies), "127.0.0.1", plan.port)
-    async with asyncio.timeout(WARM_UP_SECONDS + plan.seconds + _PATIENCE):
+    async with asyncio.timeout(WARM_UP_SECONDS + plan.seconds + _PATIENCE + plan.at_least):
         await over
     ids = [found.decode() for body in replies.bodies for found in _ID.findall(body)]
-    return Loaded(replies.milliseconds, plan.seconds, len(replies.bodies), ids)
+    return Loaded(replies.milliseconds, replies.in_time, plan.seconds, len(replies.bodies), ids)
 
 
 def main() -> None:

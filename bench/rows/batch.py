@@ -53,7 +53,7 @@ def _from_python(arena: Arena, seconds: float) -> Loaded:
         if mark < now <= mark + seconds:
             milliseconds.append(1000 * (now - began))
     app.close()
-    return Loaded(milliseconds, seconds, calls, ids)
+    return Loaded(milliseconds, len(milliseconds), seconds, calls, ids)
 
 
 ROW = Row(

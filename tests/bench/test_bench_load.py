@@ -24,7 +24,7 @@ def test_a_request_says_how_long_its_body_is() -> None:
     assert json.loads(body) == {"task": "noop"}
 
 
-def test_the_rate_counts_what_came_after_the_warm_up_and_the_percentile_too() -> None:
-    loaded = Loaded(milliseconds=[1.0, 2.0, 3.0, 40.0], seconds=2.0, replies=9, ids=[])
-    assert loaded.rate == 2.0
+def test_the_rate_counts_what_came_in_time_and_the_percentile_the_late_ones_too() -> None:
+    loaded = Loaded(milliseconds=[1.0, 2.0, 3.0, 40.0], in_time=3, seconds=2.0, replies=9, ids=[])
+    assert loaded.rate == 1.5
     assert loaded.share_within(0.75) == 3.0
