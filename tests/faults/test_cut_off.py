@@ -43,6 +43,8 @@ def test_worker_cut_off_from_its_database(stage: Stage) -> None:
         stage.progress(crowd)
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.soak
 def test_worker_whose_claims_fail(stage: Stage) -> None:
     with stage.load() as crowd, stage.fleet.guest("worker", **SOON) as guest:
         with stage.trouble(), claims_refused(stage):

@@ -61,7 +61,7 @@ NAMES = [
 ]
 """Of tasks that nobody registered, though there is something behind some of them."""
 
-_IN_ROWS = ("os.system", "__class__", "steeple.cli:main", "celery.backend_cleanup", "security.echo.__wrapped__", "")
+_IN_ROWS = ("os.system", "steeple.cli:main", "security.echo.__wrapped__")
 """A slot that met a stranger shuns others for 5 s, so each takes its time."""
 
 

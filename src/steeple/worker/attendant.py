@@ -10,9 +10,12 @@ from steeple.worker.board import Board
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import GaveUp, Ledger
 
-_TICK_SECONDS = 0.2
-_PATIENCE_SECONDS = 0.4
-"""How old a batch may be before what waits in it goes back: with the ticks and the writing, well within 1 s."""
+_TICK_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.15
+"""How old a batch may be before what waits in it goes back, for a slot that is free: longer than a batch of short tasks
+takes, and with the ticks and the writing far within 1 s."""
+
+_TICKS_BETWEEN_REPORTS = 4
 
 
 class Attendant(threading.Thread):
@@ -26,6 +29,7 @@ class Attendant(threading.Thread):
         self._ledger = ledger
         self._has_work = threading.Event()
         self._pause = threading.Event()
+        self._ticks = 0
 
     def attend(self) -> None:
         self._has_work.set()
@@ -53,4 +57,6 @@ class Attendant(threading.Thread):
             self._batch.release_waiting()
             if self._batch.has_ended:
                 self._ledger.exchange(0)
-        self._ledger.report()
+        self._ticks += 1
+        if self._ticks % _TICKS_BETWEEN_REPORTS == 0:
+            self._ledger.report()
