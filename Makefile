@@ -10,8 +10,8 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
-# Each has a PostgreSQL and a Valkey of its own.
-PROCESSES ?= 2
+# Each has a PostgreSQL and a Valkey of its own. One more than two cores take: tests of real processes wait a lot.
+PROCESSES ?= 3
 SOAK_MINUTES ?= 10
 SOAK_SEED ?=
 PYTHONS ?= python3.11 python3.12 python3.13

@@ -55,6 +55,7 @@ def test_a_client_that_drops_after_its_post_and_repeats_it(stage: Stage) -> None
     assert stage.value(jobs) == 20
 
 
+@pytest.mark.soak
 def test_cancel_races_finish(stage: Stage) -> None:
     """Again with longer tasks where the machine is too slow for any to be met while it runs."""
     chance = random.Random(7)

@@ -53,6 +53,7 @@ def test_worker_whose_claims_fail(stage: Stage) -> None:
         stage.progress(crowd)
 
 
+@pytest.mark.soak
 def test_trouble_is_over_when_it_is_over(stage: Stage) -> None:
     with stage.load() as crowd:
         worker = stage.fleet.workers[0]

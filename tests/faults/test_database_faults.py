@@ -137,6 +137,7 @@ def test_a_stranger_s_lock_on_a_dead_worker_s_job_holds_up_no_other(stage: Stage
         assert stage.wait_ended(locked)["crashes"] == 1
 
 
+@pytest.mark.soak
 def test_a_long_transaction_that_holds_a_unique_key_holds_up_no_other(stage: Stage) -> None:
     """As when a program submits in a transaction of its own, and takes its time to commit."""
     with stage.load() as crowd, stranger(stage) as connection:

@@ -17,6 +17,7 @@ GRACE = float(QUICK["STEEPLE_SHUTDOWN_GRACE"])
 SLACK = 2.0
 
 
+@pytest.mark.soak
 def test_a_worker_that_is_told_to_stop_gives_back_what_it_cannot_end(stage: Stage) -> None:
     with stage.load(CALM):
         job_id = stage.held()
@@ -65,6 +66,7 @@ def newer_schema(stage: Stage) -> Iterator[None]:
         stage.servers.query("ALTER TABLE workers DROP COLUMN weather")
 
 
+@pytest.mark.soak
 def test_parts_of_this_version_work_on_with_the_next_one_s_schema(stage: Stage) -> None:
     """Those that run when the schema is upgraded, and those that are started again before they are replaced."""
     with stage.load() as crowd, newer_schema(stage):

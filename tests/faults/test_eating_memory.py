@@ -21,6 +21,7 @@ _GROUPS = (
 """Where control groups may be made, and the name of their limit: version 1, version 2."""
 
 
+@pytest.mark.soak
 def test_killed_by_the_kernel(stage: Stage) -> None:
     with stage.load(), memory_group() as group:
         for worker in stage.fleet.workers:
@@ -30,6 +31,7 @@ def test_killed_by_the_kernel(stage: Stage) -> None:
     assert (job["state"], job["error"]["reason"], job["crashes"]) == ("FAILED", "crash", 3)
 
 
+@pytest.mark.soak
 def test_refused_by_a_limit(stage: Stage) -> None:
     """The task is told, and its slot lives on."""
     with stage.load():

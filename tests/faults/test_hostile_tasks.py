@@ -42,6 +42,7 @@ def test_task_past_its_timeout(stage: Stage, what: str) -> None:
     _check_stages(stage, job, "timeout", is_killed=what in DEAF)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("what", HOSTILE)
 def test_task_cancelled(stage: Stage, what: str) -> None:
     task, args = HOSTILE[what]

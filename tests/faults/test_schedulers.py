@@ -39,6 +39,7 @@ def test_several_schedulers(stage: Stage, schedulers: int) -> None:
     assert [(job["state"], job["crashes"], job["attempt"]) for job in ended] == [("SUCCESS", 1, 2)] * 2
 
 
+@pytest.mark.soak
 def test_scheduler_dead_for_two_hours(stage: Stage) -> None:
     """Meanwhile a worker died, a job fell due, and another did not start by its time."""
     with stage.load() as crowd:

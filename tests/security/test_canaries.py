@@ -209,6 +209,7 @@ def test_broker_urls_that_are_wrong(scene: Scene, url: str) -> None:
     assert "Traceback" not in scene.run_here("doctor", STEEPLE_BROKER_URL=url)
 
 
+@pytest.mark.soak
 def test_a_broker_url_that_is_wrong_in_the_parts(scene: Scene) -> None:
     for url in (f"redis://:{MARK}@127.0.0.1:1/0", f"redis://:{BROKER_PASSWORD}@127.0.0.1:6379/0"):
         parts = [scene.parts.start(*words, STEEPLE_BROKER_URL=url) for words in (["scheduler"], ["worker", APP])]
@@ -238,6 +239,7 @@ def test_settings_that_are_wrong_beside_secrets(scene: Scene) -> None:
     assert "STEEPLE_HEARTBEAT_INTERVAL" in found
 
 
+@pytest.mark.soak
 def test_everything_on_one_machine(scene: Scene, tmp_path: Path) -> None:
     """What ``steeple up`` says from its start to its end, with secrets in the environment that are meant for others."""
     port = str(free_port())
