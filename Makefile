@@ -66,7 +66,7 @@ test: lint ## Every check and test, what CI runs
 .PHONY: soak
 soak: develop ## Break everything, in simulation and for real, for long: make soak SOAK_MINUTES=60 (SOAK_SEED=… plays it again)
 	SOAK_MINUTES="$(SOAK_MINUTES)" SOAK_SEED="$(SOAK_SEED)" $(BIN)/pytest --capture=no --timeout=0 -m '' \
-		tests/simulation tests/simulation/soak.py tests/faults tests/machines tests/pgbouncer \
+		tests/simulation tests/simulation/soak.py tests/faults tests/security tests/machines tests/pgbouncer \
 		tests/api/test_api_stateful.py $(ARGS)
 
 .PHONY: mutations
