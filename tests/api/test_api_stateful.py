@@ -90,11 +90,22 @@ def walk(api: Api, playground: Playground, scenarios: int, *, derandomize: bool)
     return seen
 
 
+_ALONG_LINKS = {"show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", "update_job"}
+
+
 def test_chains_of_calls_are_answered_as_declared(served: tuple[Api, Playground]) -> None:
+    """More of them, by chance, where the first did not get everywhere."""
     seen = walk(*served, 25, derandomize=True)
-    along_links = {"show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", "update_job"}
-    assert along_links <= {operation for operation, statuses in seen.items() if statuses & {200, 202}}, seen
-    assert 409 in seen["retry_job"] | seen["cancel_job"], seen
+    for _ in range(4):
+        if not _has_been_everywhere(seen):
+            for operation, statuses in walk(*served, 25, derandomize=False).items():
+                seen.setdefault(operation, set()).update(statuses)
+    assert _has_been_everywhere(seen), seen
+
+
+def _has_been_everywhere(seen: dict[str, set[int]]) -> bool:
+    done = {operation for operation, statuses in seen.items() if statuses & {200, 202}}
+    return done >= _ALONG_LINKS and 409 in seen["retry_job"] | seen["cancel_job"]
 
 
 @pytest.mark.soak

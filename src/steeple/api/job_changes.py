@@ -1,7 +1,9 @@
 """What can be done to a job: cancel it, run it once more, change it while it waits."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
@@ -12,16 +14,20 @@ from steeple.api.deps import Writer
 from steeple.api.jobs import JobId
 from steeple.api.problem_kinds import Kind
 from steeple.api.render import job_text
-from steeple.api.replies import ACCEPTED, find_job, job_id_of, json_reply
+from steeple.api.replies import ACCEPTED, job_id_of, json_reply
 from steeple.api.requests import JobChange, NoQuery, Nothing
 from steeple.api.services import services_of
 from steeple.api.strict_json import UnacceptableJson
-from steeple.errors import FieldError, InvalidJob
+from steeple.errors import FieldError, InvalidJob, JobNotFound
 from steeple.faults import field_errors
 from steeple.store import transitions
+from steeple.store.engine import Connection
+from steeple.store.reads import JobView, read_job
 from steeple.store.transitions import Edit
 
 _MOST_MEMBERS = 50
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -44,8 +50,8 @@ async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     wanted = job_id_of(job_id)
     services = services_of(request)
     await require_no_members(request, services.settings.max_body_bytes)
-    await services.writes.run(lambda connection: transitions.cancel(connection, wanted))
-    return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
+    _, job = await services.writes.run(_and_as_it_is(wanted, lambda connection: transitions.cancel(connection, wanted)))
+    return json_reply(job_text(job), ACCEPTED)
 
 
 @router.post(
@@ -66,9 +72,9 @@ async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Anno
     wanted = job_id_of(job_id)
     services = services_of(request)
     await require_no_members(request, services.settings.max_body_bytes)
-    lane = await services.writes.run(transitions.retry_once(wanted))
+    lane, job = await services.writes.run(_and_as_it_is(wanted, transitions.retry_once(wanted)))
     services.wakes.wake({lane: 1})
-    return json_reply(job_text(await find_job(request, wanted)), ACCEPTED)
+    return json_reply(job_text(job), ACCEPTED)
 
 
 @router.patch(
@@ -89,11 +95,25 @@ async def update_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     services = services_of(request)
     text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
     change = await apart(text, _read_change)
-    lane = await services.writes.run(lambda connection: transitions.edit(connection, wanted, change))
-    job = await find_job(request, wanted)
+    lane, job = await services.writes.run(
+        _and_as_it_is(wanted, lambda connection: transitions.edit(connection, wanted, change))
+    )
     if job.run_at <= datetime.now(UTC):
         services.wakes.wake({lane: 1})
     return json_reply(job_text(job))
+
+
+def _and_as_it_is(job_id: UUID, change: Callable[[Connection], T]) -> Callable[[Connection], tuple[T, JobView]]:
+    """The change, and the job as it left it: by the time of the reply it may be far beyond that."""
+
+    def work(connection: Connection) -> tuple[T, JobView]:
+        changed = change(connection)
+        job = read_job(connection, job_id)
+        if job is None:
+            raise JobNotFound(str(job_id))
+        return changed, job
+
+    return work
 
 
 def _read_change(text: str) -> Edit:
