@@ -20,6 +20,7 @@ def upgrade() -> None:
     _create_finished_minutes()
     _create_finished_totals()
     _create_jobs()
+    _index_jobs()
     _create_tasks()
     _create_watermarks()
     _create_workers()
@@ -143,6 +144,9 @@ def _create_jobs() -> None:
             "autovacuum_vacuum_cost_delay": "0",
         },
     )
+
+
+def _index_jobs() -> None:
     op.create_index(
         "jobs_due",
         "jobs",
