@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +15,12 @@ from running_api import NOBODY, Api, make_app, running
 from playground import Playground, end
 from steeple import Settings
 from steeple.domain.states import State
+from steeple.embedded import processes
 from steeple.store import transitions
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    until = monotonic() + 20
-    while not is_so():
-        assert monotonic() < until
-        sleep(0.005)
+    assert processes.wait_until(is_so, 20.0)
 
 
 def waiting(api: Api) -> int:

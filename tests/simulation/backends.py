@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Collection
-from time import sleep
 
 import durability
 from control import Control
@@ -11,7 +10,6 @@ from control import Control
 from steeple.embedded.postgres import EmbeddedPostgres
 from steeple.embedded.processes import wait_until
 
-_GLANCE_SECONDS = 0.001
 _PATIENCE_SECONDS = 60.0
 
 _BLOCKERS = "SELECT pid, pg_blocking_pids(pid) FROM unnest(CAST(%s AS integer[])) AS pid"
@@ -36,8 +34,7 @@ class Backends:
     def end(self, pid: int) -> None:
         """And wait until it is gone."""
         self._control.execute(_END_BACKEND, [pid])
-        while not self._control.execute(_IS_GONE, [pid]).fetchall()[0][0]:
-            sleep(_GLANCE_SECONDS)
+        assert wait_until(lambda: bool(self._control.execute(_IS_GONE, [pid]).fetchall()[0][0]), _PATIENCE_SECONDS)
 
     def crash(self) -> int:
         """As if the server had been killed, though only its backends are; returns how many changes were lost."""
