@@ -18,7 +18,7 @@ from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
 from steeple.settings import Settings
-from steeple.submission import PythonOptions, new_job, read_options, request_hash
+from steeple.submission import PythonOptions, alike_jobs, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
 
 P = ParamSpec("P")
@@ -116,8 +116,12 @@ class Steeple:
         chosen, found = read_options(options), self._find(task)
         if chosen.idempotency_key is not None:
             raise InvalidJob([FieldError("/idempotency_key", "is for a single job, not for a batch")])
-        jobs = [self._new_job(found, each, chosen, place) for place, each in enumerate(args)]
-        return [Handle(job_id, self._backend) for job_id in self._backend.store(jobs, connection)]
+        encoded = [_encode_in_batch(found, each, place) for place, each in enumerate(args)]
+        if not encoded:
+            return []
+        jobs = alike_jobs(found.record, encoded, chosen, limit=self._backend.settings.max_args_bytes)
+        self._backend.store_alike(jobs, connection)
+        return [Handle(job_id, self._backend) for job_id in jobs.ids]
 
     async def submit_async(
         self,
@@ -151,22 +155,22 @@ class Steeple:
         return found
 
     def _new_job(
-        self,
-        task: "Submittable[Any, Any] | RegisteredTask",
-        args: Mapping[str, Any],
-        options: PythonOptions,
-        place: int | None = None,
+        self, task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], options: PythonOptions
     ) -> NewJob:
-        """``place``: that of the job in its batch."""
-        try:
-            encoded = task.encode(args)
-        except InvalidArguments as error:
-            raise error if place is None else _in_batch(error, place) from None
+        encoded = task.encode(args)
         job = new_job(task.record, encoded, options, limit=self._backend.settings.max_args_bytes)
         if options.idempotency_key is None:
             return job
         asked = request_hash(task.record.name, encoded, options)
         return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, asked))
+
+
+def _encode_in_batch(task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], place: int) -> str:
+    """``place``: that of the job in its batch."""
+    try:
+        return task.encode(args)
+    except InvalidArguments as error:
+        raise _in_batch(error, place) from None
 
 
 def _in_batch(error: InvalidArguments, place: int) -> InvalidArguments:

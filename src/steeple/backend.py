@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from time import monotonic
@@ -21,6 +22,7 @@ from steeple.settings import Settings
 from steeple.store import transitions
 from steeple.store.engine import create_engine, in_transaction
 from steeple.store.inbox import Accepted, insert_jobs
+from steeple.store.inbox_alike import AlikeJobs, insert_alike
 from steeple.store.reads import JobView, read_job
 from steeple.store.tasks import all_tasks
 from steeple.store.workers import live_workers
@@ -52,17 +54,28 @@ class Backend:
 
     def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[UUID]:
         """Store the jobs, all or none; gives back the id of each, an earlier one's where a request is repeated."""
+        due = Counter(lane for lane in map(_lane_if_due, jobs) if lane is not None)
+        return self._store(lambda connection: _insert(connection, jobs), due, caller)
+
+    def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> None:
+        """Store the jobs, all or none."""
+        lane = _lane_if_due(jobs.pattern)
+        due = Counter() if lane is None else Counter({lane: len(jobs.ids)})
+        self._store(lambda connection: _insert_alike(connection, jobs), due, caller)
+
+    def _store(self, insert: Callable[[Connection], T], due: Counter[Lane], caller: Caller | None) -> T:
+        """In a transaction of our own or in the caller's; wakes once that is committed."""
         if caller is None:
-            ids = in_transaction(self._open(), lambda connection: _insert(connection, jobs))
-            self._wake(jobs)
-            return ids
+            done = in_transaction(self._open(), insert)
+            self._wake(due)
+            return done
         owner = caller() if isinstance(caller, scoped_session) else caller
         connection = _connection_of(owner)
         with connection.begin_nested():
-            ids = _insert(connection, jobs)
+            done = insert(connection)
         if isinstance(owner, Session):
-            self._wake_after_commit(owner, jobs)
-        return ids
+            self._wake_after_commit(owner, due)
+        return done
 
     def read(self, job_id: UUID) -> JobView:
         job = in_transaction(self._open(), lambda connection: read_job(connection, job_id))
@@ -102,12 +115,12 @@ class Backend:
             if self._engine is not None:
                 self._engine.dispose(close=False)
 
-    def _wake_after_commit(self, session: Session, jobs: Sequence[NewJob]) -> None:
+    def _wake_after_commit(self, session: Session, due: Counter[Lane]) -> None:
         if self not in session.info:
-            session.info[self] = []
+            session.info[self] = Counter[Lane]()
             event.listen(session, "after_commit", self._on_commit)
             event.listen(session, "after_transaction_end", self._on_transaction_end)
-        session.info[self].extend(jobs)
+        session.info[self].update(due)
 
     def _on_commit(self, session: Session) -> None:
         if not session.in_nested_transaction():  # the end of a savepoint is told as a commit too
@@ -117,13 +130,8 @@ class Backend:
         if transaction.parent is None:
             session.info[self].clear()
 
-    def _wake(self, jobs: Sequence[NewJob]) -> None:
-        """Wake the lanes of jobs that are due at once; later ones are the scheduler's. No broker set: all are."""
-        due: dict[Lane, int] = {}
-        for job in jobs:
-            if job.run_at is None and not job.delay:
-                lane = Lane(job.queue, job.priority)
-                due[lane] = due.get(lane, 0) + 1
+    def _wake(self, due: Counter[Lane]) -> None:
+        """Wake lanes with jobs that are due at once; later ones are the scheduler's. No broker set: all are."""
         if due and self.settings.broker_url is not None:
             with self._lock:
                 self._leave_the_parents()
@@ -158,6 +166,16 @@ def _insert(connection: Connection, jobs: Sequence[NewJob]) -> list[UUID]:
         if not isinstance(answer, Accepted):
             raise answer
     return [answer.id for answer in answers if isinstance(answer, Accepted)]
+
+
+def _insert_alike(connection: Connection, jobs: AlikeJobs) -> None:
+    """Raises the first refusal, so that the transaction is rolled back."""
+    for refusal in insert_alike(connection, jobs):
+        raise refusal
+
+
+def _lane_if_due(job: NewJob) -> Lane | None:
+    return Lane(job.queue, job.priority) if job.run_at is None and not job.delay else None
 
 
 class _Remembered(Generic[T]):

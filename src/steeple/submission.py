@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -15,6 +15,7 @@ from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
 from steeple.errors import InvalidJob, TooLarge
 from steeple.faults import UNSTORABLE, field_errors, is_storable
+from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
 
 LONGEST_SECONDS = 3650 * 86400.0
@@ -91,9 +92,7 @@ def new_job(
     task: TaskRecord, args: str, options: JobOptions, *, limit: int, idempotency: Idempotency | None = None
 ) -> NewJob:
     """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``."""
-    size = len(args.encode())
-    if size > limit:
-        raise TooLarge("args", size, limit)
+    _require_small(args, limit)
     retry = options.retry if isinstance(options, PythonOptions) else None
     return NewJob(
         id=new_id(),
@@ -111,6 +110,19 @@ def new_job(
         retry=retry,
         idempotency=idempotency,
     )
+
+
+def alike_jobs(task: TaskRecord, args: Sequence[str], options: JobOptions, *, limit: int) -> AlikeJobs:
+    """As ``new_job`` for each of ``args``, of which there is one at least."""
+    for each in args:
+        _require_small(each, limit)
+    return AlikeJobs(new_job(task, args[0], options, limit=limit), [new_id() for _ in args], args)
+
+
+def _require_small(args: str, limit: int) -> None:
+    size = len(args.encode())
+    if size > limit:
+        raise TooLarge("args", size, limit)
 
 
 def request_hash(task: str, args: str, options: PythonOptions) -> bytes:

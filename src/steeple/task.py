@@ -31,6 +31,7 @@ from steeple.domain.priority import Priority, is_queue_name
 from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, TaskDefinitionError
 from steeple.faults import field_errors, text_faults, token, value_faults
+from steeple.plain_arguments import are_plain, encode_plain
 from steeple.store.encoding import dump
 from steeple.store.tasks import TaskRecord
 from steeple.submission import LONGEST_SECONDS
@@ -136,6 +137,7 @@ class _Signature:
         self._positional = tuple(name for name, each in fields.items() if each.kind in _BY_POSITION)
         self._adapter, self.schema = _adapter(fields, hints, task)
         self._serializer = SchemaSerializer(self._adapter.core_schema, _WRITING)
+        self._are_plain = are_plain(self._adapter.core_schema)
 
     def bind(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
         """By name. What is missing or too much among the names is for ``encode`` to tell."""
@@ -153,6 +155,11 @@ class _Signature:
             value = self._adapter.validate_python(arguments)
         except ValidationError as error:
             raise InvalidArguments(self._task, field_errors(error, arguments, "/args")) from None
+        text = encode_plain(value) if self._are_plain else None
+        return self._encode_with_care(value) if text is None else text
+
+    def _encode_with_care(self, value: object) -> str:
+        """What has been written is also read again, as the worker will."""
         plain = self._plain(value)
         if faults := value_faults(plain, "/args"):
             raise InvalidArguments(self._task, faults)

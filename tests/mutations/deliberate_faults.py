@@ -3,6 +3,7 @@
 A change of SQL names the text that it replaces, and fails if that is not there: no mutation outlives what it mutates.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from playground import NOW
 from steeple.api import group_commit, job_changes
 from steeple.api.replies import find_job
 from steeple.api.services import services_of
-from steeple.backend import Backend, _insert
+from steeple.backend import Backend
 from steeple.domain.job import Finish, NewJob
 from steeple.domain.priority import Lane
 from steeple.store import exchange, inbox, retention, transitions, workers
@@ -66,9 +67,9 @@ def _by_application_clock(
     return exchange.exchange(connection, finishes, claimant, limit, now=now)
 
 
-def _wake_and_store(backend: Backend, jobs: Sequence[NewJob], caller: object) -> list[UUID]:
-    backend._wake(jobs)
-    return in_transaction(backend._open(), lambda connection: _insert(connection, jobs))
+def _wake_and_store(backend: Backend, insert: Callable[[Connection], Any], due: Counter[Lane], caller: object) -> Any:
+    backend._wake(due)
+    return in_transaction(backend._open(), insert)
 
 
 def _without_hash(job: NewJob, rival: Row[Any]) -> inbox.Answer:
@@ -192,7 +193,7 @@ MUTATIONS: Sequence[Mutation] = (
         "a scheduled job",
         _instead(ledger, "exchange", _by_application_clock),
     ),
-    Mutation("wake before commit", "a busy day", _instead(Backend, "store", _wake_and_store)),
+    Mutation("wake before commit", "a busy day", _instead(Backend, "_store", _wake_and_store)),
     Mutation(
         "cancel that ignores running jobs",
         "a cancellation while it runs",

@@ -8,6 +8,8 @@ from typing import Any
 
 from steeple.domain.job import JobError
 
+_compact = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
 MAX_ERROR_CHARS = 32_000
 """The longest message or traceback that is kept; the end of a traceback says most, so the middle goes."""
 
@@ -46,7 +48,7 @@ def abridged(text: str, limit: int = MAX_ERROR_CHARS) -> str:
 
 def dump(value: Any) -> str:
     """Compact JSON; NaN and infinities raise ``ValueError``, as JSON has none."""
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return _compact(value)
 
 
 def encode_error(error: JobError) -> str:

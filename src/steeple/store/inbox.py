@@ -37,6 +37,17 @@ RETURNING id, run_at, created_at
 PLAIN_INSERT = str(_INSERT.compile(dialect=psycopg.dialect()))  # type: ignore[no-untyped-call]
 """The same for psycopg itself."""
 
+# Inserts jobs that differ in id and arguments only. They have no key that could be taken, and their ids grow, so that
+# two batches do not wait for each other. An id is taken only where this was done before, and that is as good.
+INSERT_ALIKE = text("""
+INSERT INTO jobs (id, task, args, queue, priority, tags, run_at, expires_at, timeout, max_attempts, retry)
+SELECT id, CAST(:task AS text), args, CAST(:queue AS text), CAST(:priority AS smallint), CAST(:tags AS text[]),
+       COALESCE(CAST(:run_at AS timestamptz), now() + CAST(:delay AS float8) * interval '1 s', now()),
+       CAST(:expires_at AS timestamptz), CAST(:timeout AS float8), CAST(:max_attempts AS integer), CAST(:retry AS json)
+FROM json_to_recordset(CAST(:jobs AS json)) AS new (id uuid, args json)
+ON CONFLICT DO NOTHING
+""")
+
 # Who stands in the way of jobs that were left out: three look-ups, each by the index that refused them.
 _RIVALS = text("""
 WITH rival AS (
@@ -56,7 +67,9 @@ FROM rival JOIN jobs USING (id)
 """)
 
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
-_MOST_AT_ONCE = 1000
+MOST_AT_ONCE = 1000
+"""Jobs of one statement."""
+
 _TRIES = 100
 """Each fails only if a rival went between the INSERT and the look at it."""
 
@@ -91,7 +104,7 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
 
 def insert_some(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
     """``insert_jobs`` for any number of jobs."""
-    parts = (jobs[start : start + _MOST_AT_ONCE] for start in range(0, len(jobs), _MOST_AT_ONCE))
+    parts = (jobs[start : start + MOST_AT_ONCE] for start in range(0, len(jobs), MOST_AT_ONCE))
     return [answer for part in parts for answer in insert_jobs(connection, part)]
 
 
