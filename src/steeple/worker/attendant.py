@@ -1,5 +1,5 @@
-"""The slot's second thread: beside a running task it claims what comes next, and while that task runs long it writes what
-ended before, gives back what waits behind, and passes the task's reports on."""
+"""The slot's second thread: beside a running task it claims what comes next; while that runs long it writes what ended
+before, gives back what waits behind, and passes the task's reports on."""
 
 import os
 import threading
