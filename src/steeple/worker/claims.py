@@ -17,7 +17,8 @@ _HOLD_SECONDS = 5.0
 """How long a slot claims nothing, to be free for a job that must run alone."""
 
 _LEAD_TIMES = 2.0
-"""A claim ahead is made this many times as long before it is needed as the last one took."""
+_LEAD_SECONDS = 0.005
+"""A claim ahead is made so long before it is needed, and as many times as long as the last one took."""
 
 
 class Claims:
@@ -74,7 +75,7 @@ class Claims:
         """So many will be needed at the time of the monotonic clock at which the present batch should end."""
         with self._lock:
             self._ahead_size = size
-            self._ahead_at = end - _LEAD_TIMES * self._took
+            self._ahead_at = end - _LEAD_SECONDS - _LEAD_TIMES * self._took
         self._has_changed.set()
 
     def wait_for_plan(self, seconds: float) -> bool:

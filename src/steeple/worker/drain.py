@@ -30,6 +30,9 @@ _LOOK_AGAIN_SECONDS = 0.1
 _BRIEF_SECONDS = 0.125
 """Jobs that take longer are not worth a claim ahead, which would keep them from a slot that is free."""
 
+_SHORTEST_SECONDS = 0.01
+"""A batch that takes less is over before the attendant gets the interpreter (``sys.getswitchinterval``)."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -141,9 +144,9 @@ class Drain:
         """
         took = self._seconds_per_job * len(jobs)
         last = self._tasks.get(jobs[-1].task)
-        is_brief = self._seconds_per_job <= _BRIEF_SECONDS and began + took < until
+        is_worth_it = self._seconds_per_job <= _BRIEF_SECONDS and took >= _SHORTEST_SECONDS and began + took < until
         may_wait = self._pace.largest > 1 and not jobs[0].crashes
-        if is_brief and may_wait and last is not None and not last.is_async:
+        if is_worth_it and may_wait and last is not None and not last.is_async:
             size = next_claim_size(self._size, took, self._pace.largest) if len(jobs) >= self._size else self._size
             self._claims.plan(began + took, size)
 
