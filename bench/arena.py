@@ -80,7 +80,7 @@ class Arena:
         """Of every process of a contestant."""
         return {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
             "BENCH_DATABASE": self.database,
             "BENCH_BROKER": self.broker,
             "BENCH_PORT": str(self._port_of_contestants),

@@ -92,10 +92,16 @@ class Playground:
         return replace(Claimant(new.id, 0, bound, STARVATION), **fields)
 
     def exchange(
-        self, claimant: Claimant, finishes: Sequence[Finish] = (), limit: int = 1, *, now: datetime | None = NOW
+        self,
+        claimant: Claimant,
+        finishes: Sequence[Finish] = (),
+        limit: int = 1,
+        *,
+        now: datetime | None = NOW,
+        ahead: bool = False,
     ) -> Exchanged:
         with self.engine.begin() as connection:
-            return exchange(connection, finishes, claimant, limit, now=now)
+            return exchange(connection, finishes, claimant, limit, now=now, ahead=ahead)
 
     def claim(self, claimant: Claimant, limit: int = 1, *, now: datetime | None = NOW) -> tuple[ClaimedJob, ...]:
         return self.exchange(claimant, limit=limit, now=now).jobs

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     worker_dead_after: Seconds = 20.0
     wake_interval: Seconds = Field(0.25, description="The longest pause of the scheduler's wake loop.")
     drain_slice: Seconds = Field(1.0, description="How long a slot drains before Celery gets it back.")
-    max_claim: PositiveInt = Field(128, le=128, description="The most jobs that one claim takes.")
+    max_claim: PositiveInt = Field(
+        128, le=128, description="The most jobs that one claim takes. With 1 none is claimed ahead."
+    )
     max_coroutines: PositiveInt = Field(128, le=1024, description="The most async tasks that one slot runs at once.")
     starvation_after: Seconds = Field(
         3600.0, description="A job that waited this much longer than its rivals goes first."

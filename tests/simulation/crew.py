@@ -30,6 +30,7 @@ from steeple.worker.attempt import Attempt
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board, Stop
+from steeple.worker.claims import Claims
 from steeple.worker.clerk import Clerk
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.drain import Crew, Drain, Pace
@@ -151,12 +152,14 @@ class SimulatedSlot:
         batch, reporter, tasks = Batch(), SlotReporter(), world.app.tasks
         coroutines = Coroutines(seat, reporter, _MAX_RESULT_BYTES, lambda *end: self._drain.note_end(*end))
         self._strangers = Strangers(self.engine, tasks, 30.0, 20.0)
-        known = lambda: coroutines.claims | batch.unwritten  # noqa: E731 - as in the slot
+        known = lambda: batch.claims | coroutines.claims | batch.claims  # noqa: E731 - as in the slot
         ledger = Ledger(self.engine, batch, self._claimant, reporter, known, lambda: False)
         ledger._lock = Turnstile()  # type: ignore[assignment]
-        self._attendant = Attendant(board, batch, coroutines, ledger)
+        self._claims = Claims(board, batch, coroutines, ledger, has_coroutines=False)
+        self._claims._lock = Turnstile()  # type: ignore[assignment]
+        self._attendant = Attendant(board, batch, self._claims, coroutines, ledger)
         crew = Crew(PlannedPerformer(world, pid), coroutines, self._attendant, self._strangers)
-        self._drain = Drain(board, seat, batch, ledger, crew, tasks, _PACE)
+        self._drain = Drain(board, seat, batch, self._claims, crew, tasks, _PACE)
 
     @property
     def is_alive(self) -> bool:
@@ -176,6 +179,7 @@ class SimulatedSlot:
         """A tick of the attendant. It is noted once nothing is left undone: what it must not have found is known."""
         world = self.worker.world
         began, clock = datetime.now(UTC), world.now()
+        self._claims.make_planned()
         self._attendant._tick()
         world.rounds.append(Round(self.worker.board.worker_id, self.seat.number, began, datetime.now(UTC), clock))
 

@@ -127,6 +127,14 @@ def test_a_job_that_ever_crashed_is_claimed_alone(playground: Playground) -> Non
     assert claims == [[others[0]], [crashed], others[1:]]
 
 
+def test_a_job_that_must_run_alone_is_not_claimed_ahead(playground: Playground) -> None:
+    before, alone, after = (playground.add(run_at=at(seconds)) for seconds in (-3, -2, -1))
+    playground.sql("UPDATE jobs SET crashes = 1 WHERE id = :id", id=alone)
+    claimant = playground.worker()
+    found = [playground.exchange(claimant, limit=5, ahead=ahead).jobs for ahead in (True, True, False, True)]
+    assert [[job.id for job in jobs] for jobs in found] == [[before], [], [alone], [after]]
+
+
 def test_a_job_at_its_last_attempt_is_claimed_alone(playground: Playground) -> None:
     """Or the death of a worker would spend that attempt on a job that only waited behind another."""
     ids = [playground.add(run_at=at(when), max_attempts=tries) for when, tries in ((-5, 3), (-4, 1), (-3, 3), (-2, 3))]

@@ -67,6 +67,7 @@ def test_a_claim_goes_back_that_the_slot_has_not_heard_of_though_it_wrote_all_th
     job = desk.held()
     desk.audit()
     desk.seat.note_exchange(True)
+    desk.seat.note_exchange(True)
     assert desk.state(job.id) is State.RUNNING
     desk.audit()
     assert desk.state(job.id) is State.PENDING
@@ -105,4 +106,13 @@ def test_a_claim_stays_that_runs(desk: Desk) -> None:
     for _ in range(3):
         desk.audit()
         desk.seat.note_exchange(True)
+    assert desk.state(job.id) is State.RUNNING
+
+
+def test_an_exchange_that_was_under_way_at_the_first_audit_says_nothing(desk: Desk) -> None:
+    """It may have taken what had ended before this claim did."""
+    job = desk.held()
+    desk.audit()
+    desk.seat.note_exchange(True)
+    desk.audit()
     assert desk.state(job.id) is State.RUNNING

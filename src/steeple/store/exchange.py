@@ -25,7 +25,7 @@ from steeple.store.encoding import encode_error
 # through all of it. Of the last second nothing is left out: a submit may be about to commit that began in it.
 # What is claimed is found by an array of ids: by the index, however many the planner takes it for.
 # A job that ever crashed is claimed alone, so that it takes no other down; and so is one at its last attempt: should
-# the worker die, that attempt must not be spent on a job that only waited behind another.
+# the worker die, that attempt must not be spent on a job that only waited behind another. Neither is claimed ahead.
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
 # ones are told, as each row of what is claimed has that beside it.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
@@ -135,7 +135,7 @@ placed AS (
            bool_or(goes_alone) OVER (ROWS UNBOUNDED PRECEDING) AS is_at_a_loner FROM ready
 ),
 chosen AS (
-    SELECT id, place FROM placed WHERE place = 1 OR NOT is_at_a_loner
+    SELECT id, place FROM placed WHERE (place = 1 AND NOT CAST(:ahead AS boolean)) OR NOT is_at_a_loner
 ),
 claimed AS (
     UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
@@ -226,12 +226,14 @@ def exchange(
     limit: int,
     *,
     marks: str | None = None,
+    ahead: bool = False,
     now: datetime | None = None,
 ) -> Exchanged:
     """Record ``finishes`` and claim up to ``limit`` due jobs for ``claimant``.
 
     With the ``marks`` of an earlier claim this one goes on where that left off: it does not see queues that had nothing
     pending then, nor jobs that became due late, such as those of a transaction that was long under way.
+    ``ahead``: they will wait for what runs, so no job is claimed that must run alone.
     """
     binding = claimant.binding
     rows = connection.execute(
@@ -247,6 +249,7 @@ def exchange(
             "tasks": None if claimant.tasks is None else list(claimant.tasks),
             "starvation": claimant.starvation,
             "limit": limit,
+            "ahead": ahead,
         },
     ).all()
     return Exchanged(

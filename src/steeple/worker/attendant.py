@@ -1,12 +1,14 @@
-"""The slot's second thread: while a task runs long it writes what ended before, gives back what waits behind, and
-passes the task's reports on."""
+"""The slot's second thread: beside a running task it claims what comes next; while that runs long it writes what ended
+before, gives back what waits behind, and passes the task's reports on."""
 
 import os
 import threading
+from time import monotonic
 
 from steeple.telemetry import events
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board
+from steeple.worker.claims import Claims
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.ledger import GaveUp, Ledger
 
@@ -21,14 +23,14 @@ _TICKS_BETWEEN_REPORTS = 4
 class Attendant(threading.Thread):
     """Idle between the batches: ``attend`` and ``rest`` say when there is one."""
 
-    def __init__(self, board: Board, batch: Batch, coroutines: Coroutines, ledger: Ledger) -> None:
+    def __init__(self, board: Board, batch: Batch, claims: Claims, coroutines: Coroutines, ledger: Ledger) -> None:
         super().__init__(name="attendant", daemon=True)
         self._board = board
         self._batch = batch
+        self._claims = claims
         self._coroutines = coroutines
         self._ledger = ledger
         self._has_work = threading.Event()
-        self._pause = threading.Event()
         self._ticks = 0
 
     def attend(self) -> None:
@@ -40,8 +42,8 @@ class Attendant(threading.Thread):
     def run(self) -> None:
         while True:
             self._has_work.wait()
-            self._pause.wait(_TICK_SECONDS)
             try:
+                self._claim_ahead_until(monotonic() + _TICK_SECONDS)
                 self._tick()
             except GaveUp:
                 return
@@ -49,14 +51,19 @@ class Attendant(threading.Thread):
                 events.slot_failed(error)
                 os._exit(1)
 
+    def _claim_ahead_until(self, tick: float) -> None:
+        while (left := tick - monotonic()) > 0:
+            if self._claims.wait_for_plan(left):
+                self._claims.make_planned()
+
     def _tick(self) -> None:
-        is_draining = self._board.is_draining
-        for claim in self._coroutines.take_back(0.0 if is_draining else _PATIENCE_SECONDS):
+        patience = 0.0 if self._board.is_draining else _PATIENCE_SECONDS
+        for claim in self._coroutines.take_back(patience):
             self._batch.give_back(claim)
-        if self._batch.age > _PATIENCE_SECONDS or (is_draining and self._batch.age):
+        if self._batch.wait > patience:
             self._batch.release_waiting()
-            if self._batch.has_ended:
-                self._ledger.exchange(0)
+        if self._batch.age > patience and self._batch.has_ended:
+            self._ledger.exchange(0)
         self._ticks += 1
         if self._ticks % _TICKS_BETWEEN_REPORTS == 0:
             self._ledger.report()

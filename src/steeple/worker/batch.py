@@ -36,20 +36,35 @@ class Ended(NamedTuple):
 
 
 class Batch:
-    """The main thread starts and ends jobs; the attendant takes away what has waited too long."""
+    """The main thread starts and ends jobs; the attendant claims ahead, and takes away what has waited too long."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[ClaimedJob] = deque()
+        self._ahead: Sequence[ClaimedJob] = ()
+        self._running: ClaimedJob | None = None
         self._ended: list[Ended] = []
         self._released: list[Claim] = []
-        self._since = 0.0
-        self._is_running = False
+        self._since = self._ahead_since = 0.0
 
     def fill(self, jobs: Sequence[ClaimedJob]) -> None:
         with self._lock:
             self._waiting.extend(jobs)
             self._since = monotonic()
+
+    def fill_ahead(self, jobs: Sequence[ClaimedJob]) -> None:
+        """With what is to be started after those that are there."""
+        with self._lock:
+            self._ahead = jobs
+            self._ahead_since = monotonic()
+
+    def turn(self) -> Sequence[ClaimedJob]:
+        """Of those that were there all are started: go on to those that were claimed ahead."""
+        with self._lock:
+            jobs, self._ahead = self._ahead, ()
+            self._waiting.extend(jobs)
+            self._since = self._ahead_since
+            return jobs
 
     def start_next(self) -> ClaimedJob | None:
         """The next job to run; None if none is left, be it that the attendant took the rest.
@@ -59,8 +74,8 @@ class Batch:
         with self._lock:
             if monotonic() - self._since > _LONGEST_WAIT_SECONDS:
                 self._release_waiting()
-            self._is_running = bool(self._waiting)
-            return self._waiting.popleft() if self._waiting else None
+            self._running = self._waiting.popleft() if self._waiting else None
+            return self._running
 
     def end(self, ended: Ended) -> None:
         with self._lock:
@@ -84,8 +99,9 @@ class Batch:
             self._release_waiting()
 
     def _release_waiting(self) -> None:
-        self._released += [Claim(job.id, job.fence) for job in self._waiting]
+        self._released += [Claim(job.id, job.fence) for job in (*self._waiting, *self._ahead)]
         self._waiting.clear()
+        self._ahead = ()
 
     @property
     def has_ended(self) -> bool:
@@ -94,12 +110,29 @@ class Batch:
             return bool(self._ended or self._released)
 
     @property
-    def unwritten(self) -> set[Claim]:
-        """The claims of what has ended and is yet to be taken."""
+    def claims(self) -> set[Claim]:
+        """Of all that is here: waiting, running outside of the loop of coroutines, ended and yet to be taken."""
         with self._lock:
-            return {each.claim for each in self._ended} | set(self._released)
+            unstarted = [*self._waiting, *self._ahead]
+            begun = [] if self._running is None else [self._running]
+            known = {Claim(job.id, job.fence) for job in unstarted + begun}
+            return known | {each.claim for each in self._ended} | set(self._released)
+
+    @property
+    def unstarted(self) -> int:
+        """How many have not been started."""
+        with self._lock:
+            return len(self._waiting) + len(self._ahead)
 
     @property
     def age(self) -> float:
-        """Seconds since the batch was claimed; 0 if nothing of it runs."""
-        return monotonic() - self._since if self._is_running else 0.0
+        """Seconds since those were claimed of which one runs; 0 if none does."""
+        return monotonic() - self._since if self._running is not None else 0.0
+
+    @property
+    def wait(self) -> float:
+        """Seconds since those were claimed that have not been started, at most; 0 if there are none."""
+        with self._lock:
+            if self._waiting:
+                return monotonic() - self._since
+            return monotonic() - self._ahead_since if self._ahead else 0.0

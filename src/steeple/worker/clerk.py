@@ -166,7 +166,8 @@ class Clerk(threading.Thread):
         """Compare what the slots run with what the database holds for us: a crash of its server can lose either side.
 
         A task whose claim is gone is stopped. An old claim that does not run, at two audits in a row, goes back if its
-        slot is not at work, or has written between them all that had ended: it does not know of that claim.
+        slot is not at work, or has written between them all that had ended: it does not know of that claim. The second
+        of two exchanges is sure to have begun after the first audit.
         """
         asked_at = monotonic()
         watched = self._read_watched()
@@ -184,7 +185,7 @@ class Clerk(threading.Thread):
 
     def _is_forgotten(self, claim: Claim, seat: Seat) -> bool:
         before = self._suspects.get(claim)
-        return before is not None and (not seat.is_at_work or seat.exchanges > before)
+        return before is not None and (not seat.is_at_work or seat.exchanges > before + 1)
 
     def _read_watched(self) -> list[Watched]:
         return in_transaction(self._engine, lambda connection: workers.watched(connection, self._worker.id))

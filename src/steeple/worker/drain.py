@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -11,25 +12,26 @@ from steeple.domain.outcome import Outcome, Verdict, decide
 from steeple.domain.pacing import FIRST_CLAIM, next_claim_size
 from steeple.domain.priority import Lane
 from steeple.domain.retry import Retry
-from steeple.store.exchange import Exchanged
 from steeple.task import Task
 from steeple.telemetry import events
 from steeple.worker.attempt import Attempt
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch, Ended
 from steeple.worker.board import SYNC, Board, Seat
+from steeple.worker.claims import Claims
 from steeple.worker.coroutines import Coroutines
-from steeple.worker.ledger import Ledger
 from steeple.worker.leftovers import end_leftovers
-from steeple.worker.outlook import Outlook
 from steeple.worker.perform import Performer
 from steeple.worker.strangers import Strangers
 
 _LOOK_AGAIN_SECONDS = 0.1
 """How often a slot with coroutines under way looks for more to do."""
 
-_HOLD_SECONDS = 5.0
-"""How long a slot claims nothing, to be free for a job that must run alone."""
+_BRIEF_SECONDS = 0.125
+"""Jobs that take longer are not worth a claim ahead, which would keep them from a slot that is free."""
+
+_SHORTEST_SECONDS = 0.01
+"""A batch that takes less is over before the attendant gets the interpreter (``sys.getswitchinterval``)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Drain:
         board: Board,
         seat: Seat,
         batch: Batch,
-        ledger: Ledger,
+        claims: Claims,
         crew: Crew,
         tasks: Mapping[str, Task[Any, Any]],
         pace: Pace,
@@ -66,13 +68,13 @@ class Drain:
         self._board = board
         self._seat = seat
         self._batch = batch
-        self._ledger = ledger
+        self._claims = claims
         self._crew = crew
         self._tasks = tasks
         self._pace = pace
-        self._outlook = Outlook()
-        self._hold_until = 0.0
-        self._has_coroutines = any(task.is_async for task in tasks.values())
+        self._size = FIRST_CLAIM
+        self._seconds_per_job = inf
+        """What those of the last batch took, on average; infinite if that is not known."""
 
     def run(self) -> Lane | None:
         """Work; the lane to be woken again if the slice ended with work left."""
@@ -80,40 +82,37 @@ class Drain:
             return None
         self._crew.attendant.attend()
         try:
-            return self._run()
+            left = self._run()
         finally:
             self._crew.attendant.rest()
+        if left is None:
+            self._size, self._seconds_per_job = FIRST_CLAIM, inf
+        return left
 
     def _run(self) -> Lane | None:
         coroutines = self._crew.coroutines
-        self._outlook.forget()
+        self._claims.look_from_the_beginning()
         until = monotonic() + self._pace.slice
-        size = FIRST_CLAIM
         while True:
+            if jobs := self._claims.take_ahead():
+                self._work_through(jobs, until)
+                continue
             is_busy = coroutines.is_busy
             is_over = self._board.is_draining or (monotonic() >= until and not is_busy)
-            limit = 0 if is_over else self._room(size)
+            limit = 0 if is_over else self._claims.room(self._size)
             if is_busy and not limit and not self._batch.has_ended:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
                 continue
-            exchanged, is_partial = self._exchange(limit)
+            exchanged = self._claims.now(limit)
+            if exchanged is None:
+                continue
             if exchanged.jobs:
-                size = self._work_through(exchanged.jobs, size)
-            elif is_partial:
-                self._outlook.forget()
+                self._batch.fill(exchanged.jobs)
+                self._work_through(exchanged.jobs, until)
             elif is_busy:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
             elif not self._batch.has_ended:
                 return exchanged.due if is_over and not self._board.is_draining else None
-
-    def _exchange(self, limit: int) -> tuple[Exchanged, bool]:
-        """Also tells whether only what was known of the lanes was looked at."""
-        marks = self._outlook.marks() if limit else None
-        asked_at = monotonic()
-        exchanged = self._ledger.exchange(limit, marks)
-        if limit:
-            self._outlook.learn(exchanged.marks, None if marks else monotonic() - asked_at)
-        return exchanged, marks is not None
 
     def note_end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """What became of an attempt, to be written with the next exchange. Any thread of the slot may call it."""
@@ -125,23 +124,31 @@ class Drain:
         events.attempt_ended(attempt.job, verdict, ended.ended - ended.began)
         self._batch.end(ended)
 
-    def _room(self, size: int) -> int:
-        """How many jobs to claim: no more than can be started, should they all be coroutines."""
-        coroutines = self._crew.coroutines
-        if not self._has_coroutines:
-            return size
-        if coroutines.is_stuck or coroutines.is_exclusive or (coroutines.is_busy and monotonic() < self._hold_until):
-            return 0
-        return min(size, coroutines.room)
-
-    def _work_through(self, jobs: Sequence[ClaimedJob], size: int) -> int:
-        """Run the claimed jobs, or set them going; the size of the next claim."""
+    def _work_through(self, jobs: Sequence[ClaimedJob], until: float) -> None:
+        """Run the claimed jobs, or set them going; what they took tells how many to claim the next time."""
         began = monotonic()
-        self._batch.fill(jobs)
+        self._plan_ahead(jobs, began, until)
+        started = 0
         while (job := self._batch.start_next()) is not None:
             self._start(job)
+            started += 1
         took = monotonic() - began
-        return next_claim_size(size, took, self._pace.largest) if len(jobs) >= size else size
+        if len(jobs) >= self._size:
+            self._size = next_claim_size(self._size, took, self._pace.largest)
+        self._seconds_per_job = took / started if started else inf
+
+    def _plan_ahead(self, jobs: Sequence[ClaimedJob], began: float, until: float) -> None:
+        """Have the next ones claimed in time, if these are about to end. Coroutines are only set going: no end.
+
+        Beside a job that ever crashed nothing should wait; nor anywhere, if a slot is to hold one job only.
+        """
+        took = self._seconds_per_job * len(jobs)
+        last = self._tasks.get(jobs[-1].task)
+        is_worth_it = self._seconds_per_job <= _BRIEF_SECONDS and took >= _SHORTEST_SECONDS and began + took < until
+        may_wait = self._pace.largest > 1 and not jobs[0].crashes
+        if is_worth_it and may_wait and last is not None and not last.is_async:
+            size = next_claim_size(self._size, took, self._pace.largest) if len(jobs) >= self._size else self._size
+            self._claims.plan(began + took, size)
 
     def _start(self, job: ClaimedJob) -> None:
         task = self._tasks.get(job.task)
@@ -150,7 +157,7 @@ class Drain:
         elif job.crashes and self._crew.coroutines.is_busy:
             # It may take its neighbours down with it. It runs when they have ended, here or elsewhere.
             self._batch.give_back(Claim(job.id, job.fence))
-            self._hold_until = monotonic() + _HOLD_SECONDS
+            self._claims.hold()
         elif task.is_async:
             self._crew.coroutines.start(job, task)
         else:

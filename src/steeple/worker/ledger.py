@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from steeple.domain.job import Claim, JobError, Reason
 from steeple.domain.outcome import Verdict
@@ -27,6 +28,17 @@ _LONGEST_PAUSE = 2.0
 
 class GaveUp(Exception):
     """The worker is shutting down and the database is away; what was not written is done again elsewhere."""
+
+
+class _Wanted(NamedTuple):
+    """What to claim."""
+
+    limit: int
+    marks: str | None = None
+    ahead: bool = False
+
+
+_NOTHING = _Wanted(0)
 
 
 class Ledger:
@@ -59,10 +71,10 @@ class Ledger:
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
 
-    def exchange(self, limit: int, marks: str | None = None) -> Exchanged:
+    def exchange(self, limit: int, marks: str | None = None, *, ahead: bool = False) -> Exchanged:
         """Write what has ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``.
 
-        With the ``marks`` of an earlier claim, from there on.
+        With the ``marks`` of an earlier claim, from there on. ``ahead``: only jobs that need not run alone.
         """
         with self._lock:
             left, released = self._batch.take()
@@ -74,7 +86,7 @@ class Ledger:
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
-                    exchanged = self._exchange(left, released, limit, marks)
+                    exchanged = self._exchange(left, released, _Wanted(limit, marks, ahead))
                     self._note_exchange(True)
                     return exchanged
                 except DatabaseError as error:
@@ -97,32 +109,29 @@ class Ledger:
                 events.database_failed(error)
                 self._is_in_doubt = True
 
-    def _exchange(
-        self, ended: Sequence[Ended], released: Sequence[Claim], limit: int, marks: str | None = None
-    ) -> Exchanged:
+    def _exchange(self, ended: Sequence[Ended], released: Sequence[Claim], wanted: _Wanted) -> Exchanged:
         if released or self._reporter.has_reports:
-            exchanged = self._exchange_in_transaction(ended, released, limit, marks)
+            exchanged = self._exchange_in_transaction(ended, released, wanted)
         else:
             with self._alone.connect() as connection:
-                exchanged = self._send(connection, ended, limit, marks)
+                exchanged = self._send(connection, ended, wanted)
         if exchanged.stale:
             self._tell_stale(exchanged.stale)
         return exchanged
 
-    def _exchange_in_transaction(
-        self, ended: Sequence[Ended], released: Sequence[Claim], limit: int, marks: str | None
-    ) -> Exchanged:
+    def _exchange_in_transaction(self, ended: Sequence[Ended], released: Sequence[Claim], wanted: _Wanted) -> Exchanged:
         with self._engine.begin() as connection:
             pending = self._write_reports(connection)
             if released:
                 transitions.release(connection, released)
-            exchanged = self._send(connection, ended, limit, marks)
+            exchanged = self._send(connection, ended, wanted)
         self._reporter.settle(pending)
         return exchanged
 
-    def _send(self, connection: Connection, ended: Sequence[Ended], limit: int, marks: str | None) -> Exchanged:
+    def _send(self, connection: Connection, ended: Sequence[Ended], wanted: _Wanted) -> Exchanged:
         now = monotonic()
-        return exchange(connection, [each.finish(now) for each in ended], self._claimant(), limit, marks=marks)
+        finishes = [each.finish(now) for each in ended]
+        return exchange(connection, finishes, self._claimant(), wanted.limit, marks=wanted.marks, ahead=wanted.ahead)
 
     def _tell_stale(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -145,11 +154,11 @@ class Ledger:
         """One row that PostgreSQL refuses must not lose the others: it fails, as a bad result."""
         for each in ended:
             try:
-                self._exchange([each], [], 0)
+                self._exchange([each], [], _NOTHING)
             except DatabaseError as error:
                 if not is_data_error(error):
                     raise
-                self._exchange([_spoiled(each, error)], [], 0)
+                self._exchange([_spoiled(each, error)], [], _NOTHING)
 
     def _still_held(self, ended: Sequence[Ended], *, is_claiming: bool) -> list[Ended]:
         """What of ``ended`` has yet to be written. A slot about to claim gives back what it never heard of."""

@@ -20,6 +20,7 @@ from steeple.worker import drain
 from steeple.worker.attendant import Attendant
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board, Seat
+from steeple.worker.claims import Claims
 from steeple.worker.coroutines import Coroutines
 from steeple.worker.drain import Drain, Pace
 from steeple.worker.interrupts import Interrupts
@@ -67,18 +68,20 @@ class Slot:
             batch,
             self._claimant,
             reporter,
-            lambda: coroutines.claims | batch.unwritten,  # in this order: a claim goes from the first to the second
+            lambda: batch.claims | coroutines.claims | batch.claims,  # a claim goes from the one to the other and back
             Patience(crew.board, settings.shutdown_grace),
             self._seat.note_exchange,
         )
-        attendant = Attendant(crew.board, batch, coroutines, ledger)
+        has_coroutines = any(task.is_async for task in crew.tasks.values())
+        claims = Claims(crew.board, batch, coroutines, ledger, has_coroutines=has_coroutines)
+        attendant = Attendant(crew.board, batch, claims, coroutines, ledger)
         attendant.start()
         performer = Performer(interrupts, reporter, limit)
         self._drain = Drain(
             crew.board,
             self._seat,
             batch,
-            ledger,
+            claims,
             drain.Crew(performer, coroutines, attendant, self._strangers),
             crew.tasks,
             Pace(settings.drain_slice, settings.max_claim),
