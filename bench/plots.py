@@ -50,8 +50,8 @@ class _Scale:
     def at(self, value: float) -> float:
         """From the left end of the bars, in pixels."""
         room = _WIDTH - _LABELS - _VALUES
+        value = max(value, self.low)
         if self.is_log:
-            value = max(value, self.low)
             return room * math.log(value / self.low) / math.log(self.high / self.low)
         return room * value / self.high
 
@@ -65,7 +65,7 @@ class _Scale:
 
 
 def _scale(highest: Sequence[float], lowest: Sequence[float], *, is_log: bool) -> _Scale:
-    high = max(highest, default=1.0) or 1.0
+    high = max([*highest, 0.0]) or 1.0
     positive = [value for value in lowest if value > 0]
     if is_log and positive:
         low = 10.0 ** math.floor(math.log10(min(positive)))
