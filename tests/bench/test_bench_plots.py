@@ -1,9 +1,8 @@
 """Plots of figures that are nothing, or less."""
 
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
-
 from bench.plots import Bar, bars
 
 
