@@ -14,7 +14,12 @@ _MARGIN_SECONDS = 0.05
 
 
 def end_leftovers(began: float) -> int:
-    """SIGKILL for those that began after ``began``, seconds of the monotonic clock; returns how many there were."""
+    """SIGKILL for those that began after ``began``, seconds of the monotonic clock; returns how many there were.
+
+    None if the group is not our own: others in it are nobody's leftovers.
+    """
+    if os.getpgid(0) != os.getpid():
+        return 0
     age = time.monotonic() - began + _MARGIN_SECONDS
     left = [pid for pid, each in _others_of_our_group() if each <= age]
     for pid in left:
