@@ -199,7 +199,7 @@ def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: in
         except DBAPIError as error:
             if not left or not is_repeatable(error):
                 raise
-        time.sleep(_moment())
+        time.sleep(moment())
     raise AssertionError("unreachable")
 
 
@@ -212,11 +212,11 @@ async def in_aio_transaction(engine: AsyncEngine, work: Callable[[Connection], T
         except DBAPIError as error:
             if not left or not is_repeatable(error):
                 raise
-        await asyncio.sleep(_moment())
+        await asyncio.sleep(moment())
     raise AssertionError("unreachable")
 
 
-def _moment() -> float:
+def moment() -> float:
     """Seconds before a repeat, by chance: whoever had the better of a deadlock gets on before it comes again."""
     return random.uniform(0.01, 0.05)  # noqa: S311 - no secret
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from steeple.domain.priority import Lane, Priority
+from steeple.store.standing import ask
 
 # Skips through the index from lane to lane; of each, counts what is due up to a bound and looks at what comes next.
 _DUE = text("""
@@ -51,6 +52,6 @@ class Work:
 
 def find_work(connection: Connection, *, now: datetime | None = None) -> Work:
     """Every lane's due jobs, and when the next pending job falls due."""
-    rows = connection.execute(_DUE, {"now": now, "enough": _ENOUGH}).all()
+    rows = ask(connection, _DUE, {"now": now, "enough": _ENOUGH})
     due = {Lane(row.queue, Priority.from_rank(row.priority)): row.jobs for row in rows if row.jobs}
     return Work(due, min((row.next_in for row in rows if row.next_in is not None), default=None))
