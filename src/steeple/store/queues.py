@@ -10,13 +10,27 @@ from sqlalchemy import Connection, Row, text
 from steeple.domain.states import State
 from steeple.domain.statistics import QueueStatistics
 
-# Counts jobs per queue and state: active ones by their indexes, finished ones from the roll-up, and those that it has
-# not come to yet by their time. Of a minute that began before the last 60 s, its share of them counts as recent.
+# Counts jobs per queue and state: active ones by their indexes, pending ones lane by lane, which spares comparing the
+# names of a million; finished ones from the roll-up, and those that it has not come to yet by their time. Of a minute
+# that began before the last 60 s, its share of them counts as recent.
 _STATISTICS = text("""
-WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
+WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
+lane (queue, priority) AS (
+    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' ORDER BY queue, priority LIMIT 1)
+    UNION ALL
+    SELECT following.queue, following.priority
+    FROM lane CROSS JOIN LATERAL (
+        SELECT queue, priority FROM jobs
+        WHERE state = 'PENDING' AND (queue, priority) > (lane.queue, lane.priority)
+        ORDER BY queue, priority LIMIT 1
+    ) AS following
+),
 counted (queue, state, jobs, oldest, recent) AS (
-    SELECT queue, CAST('PENDING' AS job_state), count(*), min(run_at), 0
-    FROM jobs WHERE state = 'PENDING' GROUP BY queue
+    SELECT lane.queue, CAST('PENDING' AS job_state), pending.jobs, pending.oldest, 0
+    FROM lane CROSS JOIN LATERAL (
+        SELECT count(*) AS jobs, min(run_at) AS oldest
+        FROM jobs WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
+    ) AS pending
     UNION ALL
     SELECT queue, CAST('RUNNING' AS job_state), count(*), NULL, 0 FROM jobs WHERE state = 'RUNNING' GROUP BY queue
     UNION ALL
