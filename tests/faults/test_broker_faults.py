@@ -1,11 +1,15 @@
 """What befalls Redis, and what comes out of it: jobs are accepted meanwhile, and run as soon as it is back."""
 
 import os
+import re
 import signal
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
+from crowd import CALM
 from fleet import Servers
 from stage import Stage
 
@@ -47,6 +51,34 @@ def test_half_open_connections(stage: Stage) -> None:
         assert stage.servers.broker_line.forget()
         stage.accepts(crowd)
         stage.progress(crowd)
+
+
+def test_a_slot_forked_later_holds_no_connection_that_its_worker_polls(stage: Stage) -> None:
+    """The worker would be told of it after it was closed, take that for news on the next one, and wait for ever."""
+    with stage.load(CALM):
+        job_id = stage.held()
+        worker, former = stage.worker_of(job_id), stage.slot_of(job_id)
+        slots = set(worker.children())
+        with stage.trouble():
+            os.kill(former, signal.SIGKILL)
+            assert wait_until(lambda: bool(set(worker.children()) - slots), PATIENCE), stage.fleet.said
+        (slot,) = set(worker.children()) - slots
+        assert wait_until(lambda: bool(_polled(worker.pid)), PATIENCE)
+        assert wait_until(lambda: not _polled(worker.pid) & set(_lines(slot).values()), PATIENCE)
+        assert slot in worker.children()
+        stage.let_go()
+
+
+def _polled(pid: int) -> set[int]:
+    """The process's own ports of the connections that its epoll watches."""
+    watched = [re.findall(r"^tfd:\s*(\d+)", each.read_text(), re.M) for each in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    numbers = {int(number) for found in watched for number in found}
+    return {port for number, port in _lines(pid).items() if number in numbers}
+
+
+def _lines(pid: int) -> dict[int, int]:
+    """The process's own port of each open connection, by the number of its file."""
+    return {line.fd: line.laddr.port for line in psutil.Process(pid).net_connections("tcp") if line.raddr}
 
 
 def test_stalled(stage: Stage) -> None:

@@ -34,6 +34,18 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
         self.task_consumer.no_ack = is_redis(self.task_consumer.channel)
         return super().loop_args()
 
+    def forget_connection(self) -> None:
+        """In a process forked from the worker's: close the copy of the worker's connection.
+
+        While anybody holds a connection open, a poll goes on to tell of it, under a number that its owner, who has
+        closed it and connected again, takes for that of the new one: it would read where nothing is to come.
+        """
+        transport = getattr(self.connection, "transport", None)
+        for channel in getattr(transport, "channels", None) or ():
+            client = getattr(channel, "client", None)
+            if client is not None and client.connection is not None:
+                client.connection.disconnect()
+
     def on_connection_error_before_connected(self, exc: BaseException) -> None:
         """A broker that takes the connection and refuses what follows, such as a Redis that is full."""
         self.controller.on_broker(is_there=False)

@@ -77,6 +77,7 @@ class _Worker:
         self._celery = make_celery(crew.settings, crew.binding)
         _prepare(self._celery, self._wake)
         self._slot: Slot | None = None
+        self._controller: _Controller | None = None
         signals.worker_process_init.connect(self._become_slot, weak=False)
         stopping = Stopping(crew.settings.kill_after)
         self._warden = Warden(crew.name, crew.board, crew.settings, stopping, self._stop)
@@ -87,7 +88,7 @@ class _Worker:
             self._engine, lambda connection: tasks.register(connection, [task.record for task in self._tasks()])
         )
         self._clerk.register()
-        controller = _Controller(self._celery, self._crew, self._warden.lifelines, self._clerk)
+        controller = self._controller = _Controller(self._celery, self._crew, self._warden.lifelines, self._clerk)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         gc.collect()
@@ -130,6 +131,8 @@ class _Worker:
         """Runs in each pool process, after the fork."""
         os.setpgid(0, 0)  # the warden ends what a task started together with its slot
         try:
+            if self._controller is not None:
+                self._controller.forget_broker()
             self._slot = Slot(self._crew, billiard.current_process().index, Publisher(self._celery))
             self._celery.tasks[WAKE_TASK].__trace__ = self._trace
         except Exception as error:  # noqa: BLE001 - without its slot this process is of no use
@@ -199,6 +202,12 @@ class _Controller(WorkController):  # type: ignore[misc]
             without_mingle=True,
             without_heartbeat=True,
         )
+
+    def forget_broker(self) -> None:
+        """In a slot. Those of the beginning are forked before there is a consumer."""
+        consumer = getattr(self, "consumer", None)
+        if consumer is not None:
+            consumer.forget_connection()
 
     def on_broker(self, *, is_there: bool) -> None:
         self._lifelines.note(Lifeline.BROKER, holds=is_there)
