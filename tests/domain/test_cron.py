@@ -88,10 +88,9 @@ def windows(draw: st.DrawFn) -> tuple[str, datetime]:
     """A zone and an hour in UTC: more often than not one before clocks change."""
     zone, year = draw(st.sampled_from(ZONES)), draw(st.sampled_from(YEARS))
     changes = known_shifts(zone, year)
-    if changes and draw(st.integers(0, 3)):
-        moment = draw(st.sampled_from(changes))
-    else:
-        moment = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=draw(st.integers(0, 364)))
+    is_near = draw(st.integers(0, 3)) > 0
+    day = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=draw(st.integers(0, 364)))
+    moment = draw(st.sampled_from(changes)) if changes and is_near else day
     return zone, moment - timedelta(hours=draw(st.integers(1, 24)))
 
 

@@ -125,7 +125,7 @@ class InZone:
 
 @dataclass(frozen=True)
 class Every:
-    """Every so many seconds from ``anchor`` on, which is the first."""
+    """Every so many seconds, ``anchor`` being one of the times."""
 
     seconds: float
     anchor: datetime
@@ -133,7 +133,7 @@ class Every:
     def following(self, after: datetime) -> datetime | None:
         step = timedelta(seconds=self.seconds)
         try:
-            return self.anchor + step * max(0, (after - self.anchor) // step + 1)
+            return self.anchor + step * ((after - self.anchor) // step + 1)
         except OverflowError:
             return None
 
@@ -180,9 +180,8 @@ class Timetable:
             found = self.following(found)
 
     def upcoming(self, moment: datetime, count: int) -> list[datetime]:
-        """The next ``count`` times that are due after ``moment``."""
-        before = moment - timedelta(seconds=self.jitter)
-        return list(islice((each for each in self.after(before) if self.due(each) > moment), count))
+        """The first ``count`` times after ``moment``."""
+        return list(islice(self.after(moment), count))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def _end_of_first_pass(zone: ZoneInfo, moment: datetime) -> datetime:
     """The wall time from which on what the clock shows at ``moment`` has not been shown before."""
     past = [each for each in _transitions(zone, moment.year - 1) if each.moment <= moment]
     past += [each for each in _transitions(zone, moment.year) if each.moment <= moment]
-    return max((each.wall_before for each in past[-2:]), default=datetime.min + timedelta(days=1))
+    return max((each.wall_before for each in past[-2:]), default=_naive(moment) - 2 * _PROBE)
 
 
 def _first_transition(zone: ZoneInfo, after: datetime, until: datetime) -> Transition | None:
