@@ -18,7 +18,8 @@ from steeple.domain.retry import Retry
 from steeple.domain.schedule import Definition
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
-from steeple.scheduling import declare, define, read_declaration
+from steeple.schedule_changes import declare
+from steeple.scheduling import define, read_declaration
 from steeple.settings import Settings
 from steeple.store import tasks
 from steeple.submission import PythonOptions, alike_jobs, new_id, new_job, read_options, request_hash

@@ -1,9 +1,7 @@
-"""From what a schedule's author says to the row that is kept, with its next fire: options checked, changes made under
-the row's lock. For the API and for programs alike.
-"""
+"""From what a schedule's author says to its definition, checked, and from that to its next fires. No I/O."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -14,28 +12,22 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from steeple.cron import CronError, cron, timetable
+from steeple.domain.job import NewJob
 from steeple.domain.priority import Priority
-from steeple.domain.schedule import DEFAULT_WINDOW_SECONDS, CatchUp, Definition, Overlap, Source, Timetable
+from steeple.domain.schedule import DEFAULT_WINDOW_SECONDS, CatchUp, Definition, Overlap, Timetable
 from steeple.errors import (
     FieldError,
     InvalidSchedule,
-    ScheduleChanged,
-    ScheduleIsCode,
-    ScheduleNameTaken,
     TooLarge,
 )
 from steeple.faults import UNSTORABLE, field_errors, is_storable
-from steeple.store import backfills, schedules
-from steeple.store.backfills import NewBackfill
-from steeple.store.engine import Connection
 from steeple.store.schedules import ScheduleView
 from steeple.store.tasks import TaskRecord
-from steeple.submission import LONGEST_SECONDS, Moment, QueueName
+from steeple.submission import LONGEST_SECONDS, Moment, QueueName, new_id
 
 SHORTEST_INTERVAL = 1.0
 MOST_TIMES = 1000
 LONGEST_JITTER = 86400.0
-MOST_BACKFILL_FIRES = 10_000
 MOST_BACKFILL_RUNNING = 1000
 
 _RULES = ("cron", "interval", "times")
@@ -170,141 +162,25 @@ def next_fires(schedule: ScheduleView, count: int) -> list[datetime]:
     return [table.due(time) for time in (schedule.next_time, *table.upcoming(schedule.next_time, count - 1))]
 
 
-def create(
-    connection: Connection,
-    schedule_id: UUID,
-    definition: Definition,
-    *,
-    paused: bool = False,
-    note: str | None = None,
-    now: datetime | None = None,
-) -> ScheduleView:
-    """Keep a new schedule; again with the same id is as good as once. Raises ``ScheduleNameTaken``."""
-    moment = schedules.clock(connection, now)
-    made = _new(schedule_id, definition, Source.API, moment, paused=paused, note=note)
-    if schedules.insert(connection, made):
-        return made
-    holder = schedules.read_named(connection, [definition.name]).get(definition.name)
-    if holder is not None and holder.id == schedule_id:
-        return holder
-    raise ScheduleNameTaken(definition.name, str(holder.id) if holder is not None else "another")
+def preview(schedule: ScheduleView, now: datetime, count: int) -> list[datetime]:
+    """When its ``count`` fires after ``now`` are due, were it not paused."""
+    return next_fires(planned(schedule, now), count)
 
 
-def change(
-    connection: Connection,
-    schedule_id: UUID,
-    edit: Callable[[ScheduleView], Definition],
-    *,
-    version: int | None = None,
-    now: datetime | None = None,
-) -> ScheduleView:
-    """Change what a schedule says. Where that tells when it fires, its next fire is the first after now.
-
-    Raises ``ScheduleNotFound``, ``ScheduleChanged`` unless it is of this ``version``, ``ScheduleIsCode``,
-    ``ScheduleNameTaken``, and what ``edit`` does.
-    """
-    found = locked(connection, schedule_id, version)
-    if found.source is Source.CODE:
-        raise ScheduleIsCode(str(schedule_id), found.definition.name)
-    return _rewritten(connection, found, edit(found), schedules.clock(connection, now))
+def preview_rule(definition: Definition, now: datetime, count: int) -> list[datetime]:
+    """The same of what is not kept yet; without jitter, which is each schedule's own."""
+    return timetable(replace(definition, jitter=0.0), UUID(int=0), now).upcoming(now, count)
 
 
-def pause(connection: Connection, schedule_id: UUID, note: str | None, *, version: int | None = None) -> ScheduleView:
-    """No fires until it is resumed. Raises ``ScheduleNotFound``, ``ScheduleChanged``."""
-    found = locked(connection, schedule_id, version)
-    if found.paused and note == found.pause_note:
-        return found
-    return _written(connection, replace(found, paused=True, pause_note=note))
-
-
-def resume(
-    connection: Connection, schedule_id: UUID, *, version: int | None = None, now: datetime | None = None
-) -> ScheduleView:
-    """Fires again, from the first time after now on. Raises ``ScheduleNotFound``, ``ScheduleChanged``."""
-    found = locked(connection, schedule_id, version)
-    if not found.paused:
-        return found
-    resumed = replace(found, paused=False, pause_note=None)
-    return _written(connection, planned(resumed, schedules.clock(connection, now)))
-
-
-def delete(connection: Connection, schedule_id: UUID, *, version: int | None = None) -> None:
-    """Raises ``ScheduleNotFound``, ``ScheduleChanged``."""
-    locked(connection, schedule_id, version)
-    schedules.delete(connection, schedule_id)
-
-
-def locked(connection: Connection, schedule_id: UUID, version: int | None = None) -> ScheduleView:
-    """The schedule, until the transaction's end. Raises ``ScheduleNotFound``, ``ScheduleChanged``."""
-    found = schedules.lock(connection, schedule_id)
-    if version not in (None, found.version):
-        raise ScheduleChanged(str(schedule_id), found.version)
-    return found
-
-
-def declare(
-    connection: Connection, declared: Sequence[tuple[UUID, Definition]], *, now: datetime | None = None
-) -> list[str]:
-    """Keep what code declares, each under its id if it is new; what is the same as before is not touched.
-
-    Returns the names that are those of schedules made over the API, which are left as they are. A schedule that code no
-    longer declares is left, too: other parts may run other code.
-    """
-    moment = schedules.clock(connection, now)
-    taken: list[str] = []
-    known = schedules.read_named(connection, [definition.name for _, definition in declared])
-    for schedule_id, definition in sorted(declared, key=lambda each: each[1].name):
-        made = _new(schedule_id, definition, Source.CODE, moment)
-        if definition.name not in known and schedules.insert(connection, made):
-            continue
-        holder = known.get(definition.name) or schedules.read_named(connection, [definition.name])[definition.name]
-        if holder.source is not Source.CODE:
-            taken.append(definition.name)
-        elif not schedules.is_same(holder.definition, definition):
-            _rewritten(connection, schedules.lock(connection, holder.id), definition, moment)
-    return taken
-
-
-def backfill(connection: Connection, new: NewBackfill, *, now: datetime | None = None) -> NewBackfill:
-    """Put down the fires of a past range, from its start to its end or to now. Raises ``ScheduleNotFound``,
-    ``InvalidSchedule`` if there are too many.
-    """
-    schedule = schedules.lock(connection, new.schedule_id)
-    kept = replace(new, ends_at=min(new.ends_at, schedules.clock(connection, now)))
-    if kept.starts_at > kept.ends_at:
-        raise InvalidSchedule([FieldError("/from", "must be in the past, and before `to`")])
-    times: list[datetime] = []
-    for time in timetable_of(schedule).after(kept.starts_at - timedelta(microseconds=1)):
-        if time > kept.ends_at:
-            break
-        if len(times) == MOST_BACKFILL_FIRES:
-            detail = f"is too far from `from`: a backfill has {MOST_BACKFILL_FIRES} fires at the most"
-            raise InvalidSchedule([FieldError("/to", detail)])
-        times.append(time)
-    backfills.insert(connection, kept, times)
-    return kept
-
-
-def _new(
-    schedule_id: UUID,
-    definition: Definition,
-    source: Source,
-    now: datetime,
-    *,
-    paused: bool = False,
-    note: str | None = None,
-) -> ScheduleView:
-    made = ScheduleView(schedule_id, definition, source, 1, now, paused, note, None, None, now, now)
-    return planned(made, now)
-
-
-def _rewritten(connection: Connection, schedule: ScheduleView, definition: Definition, now: datetime) -> ScheduleView:
-    changed = replace(schedule, definition=definition)
-    if definition.timing != schedule.definition.timing:
-        changed = planned(replace(changed, anchor=now), now)
-    return _written(connection, changed)
-
-
-def _written(connection: Connection, schedule: ScheduleView) -> ScheduleView:
-    schedules.update(connection, schedule)
-    return schedules.read(connection, schedule.id)
+def job_of(schedule_id: UUID, definition: Definition, task: TaskRecord) -> NewJob:
+    """A job of a schedule. What that does not say, its task decides now."""
+    return NewJob(
+        id=new_id(),
+        task=task.name,
+        args=definition.args,
+        queue=definition.queue,
+        priority=definition.priority,
+        timeout=task.timeout,
+        max_attempts=task.retry.max_attempts,
+        schedule_id=schedule_id,
+    )

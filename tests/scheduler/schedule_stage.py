@@ -11,10 +11,10 @@ from playground import NOW, Playground, at
 from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.schedule import Definition, Outcome
+from steeple.schedule_changes import create
 from steeple.scheduler import firing
 from steeple.scheduler.firing import Fired
 from steeple.scheduler.known_tasks import KnownTasks
-from steeple.scheduling import create
 from steeple.store import fires, tasks
 from steeple.store.engine import Connection
 from steeple.store.fires import FireView

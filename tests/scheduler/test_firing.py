@@ -12,7 +12,7 @@ from steeple.domain.priority import Lane, Priority
 from steeple.domain.schedule import CatchUp, Outcome, Overlap
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName
-from steeple.scheduling import backfill, change, pause, resume
+from steeple.schedule_changes import backfill, change, pause, resume
 from steeple.store import counters
 from steeple.store.backfills import NewBackfill, read_backfills
 from steeple.store.fires import outlook

@@ -1,6 +1,7 @@
 """Fires schedules on time: sleeps until the next is due, fires what is, wakes the lanes of the new jobs."""
 
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 from steeple.app import Steeple
@@ -10,13 +11,14 @@ from steeple.scheduler.firing import MOST_AT_ONCE, Fired, fire_backfills, fire_d
 from steeple.scheduler.known_tasks import KnownTasks
 from steeple.settings import Settings
 from steeple.store.engine import Connection, Engine, in_transaction
-from steeple.store.fires import outlook
+from steeple.store.fires import Outlook, outlook
 from steeple.store.standing import StandingConnection
 from steeple.store.workers import live_workers
 from steeple.telemetry import events
 
 _LONGEST_PAUSE_SECONDS = 0.5
-"""Between looks at what is due: so late may the first fire of a new schedule be."""
+_IDLE_PAUSE_SECONDS = 1.0
+"""Between looks at what is due, the second where nothing ever is: so late may the first fire of a new schedule be."""
 
 _WAITING_PAUSE_SECONDS = 0.25
 """While fires wait for the end of a job."""
@@ -46,8 +48,8 @@ class FireSchedules:
         if ahead.has_waiting:
             self._run(fire_waiting)
             self._run(fire_backfills)
-        longest = _WAITING_PAUSE_SECONDS if ahead.has_waiting else _LONGEST_PAUSE_SECONDS
-        return longest if ahead.next_in is None else min(longest, max(ahead.next_in, 0.0))
+            return min(_WAITING_PAUSE_SECONDS, _until(ahead))
+        return _IDLE_PAUSE_SECONDS if ahead.next_in is None else min(_LONGEST_PAUSE_SECONDS, _until(ahead))
 
     def close(self) -> None:
         """Send the wake-ups that are left, and let go of the broker and of the database."""
@@ -66,6 +68,11 @@ class FireSchedules:
                 events.fires_missed(each.key.schedule_id, each.key.time, each.why)
             if done.taken < MOST_AT_ONCE:
                 return
+
+
+def _until(ahead: Outlook) -> float:
+    """Seconds until the next fire is due; endless if none is to come."""
+    return inf if ahead.next_in is None else max(ahead.next_in, 0.0)
 
 
 class _Fleet:

@@ -1,4 +1,4 @@
-"""What fires come to, a transaction at a time: jobs for schedules that are due, for fires that waited, for backfills."""
+"""What fires come to, in transactions: jobs for schedules that are due, for fires that waited, for backfills."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from steeple.domain.schedule import Definition, Missed, Outcome, Overlap, Policy
 from steeple.domain.statistics import CounterName
 from steeple.errors import InvalidArguments, JobNotFound, StateConflict, UnknownTask
 from steeple.scheduler.known_tasks import KnownTasks
+from steeple.scheduling import job_of
 from steeple.store import backfills, counters, fires, transitions
 from steeple.store.backfills import OpenBackfill
 from steeple.store.engine import Connection
 from steeple.store.fires import Fire, FireKey, Taken
 from steeple.store.inbox import insert_some
-from steeple.submission import new_id
 
 MOST_AT_ONCE = 500
 """Schedules of one transaction."""
@@ -48,7 +48,7 @@ class _Plan:
     def make(self, key: FireKey, definition: Definition, tasks: KnownTasks) -> None:
         """A job for this fire; where there can be none, the fire says why."""
         try:
-            job = _job(key.schedule_id, definition, tasks)
+            job = job_of(key.schedule_id, definition, tasks.checked(definition.task, definition.args))
         except (InvalidArguments, UnknownTask) as error:
             self.fires.append(Fire(key, Outcome.FAILED, str(error)))
             return
@@ -180,21 +180,6 @@ def _done(connection: Connection, plan: _Plan, written: set[FireKey], taken: int
     missed = [each for each in plan.fires if each.key in written and each.outcome is Outcome.MISSED]
     counters.add(connection, {CounterName.FAILED_FIRES: len(failures), CounterName.MISSED_FIRES: len(missed)})
     return Fired(taken, Counter(Lane(job.queue, job.priority) for job in jobs), failures, missed)
-
-
-def _job(schedule_id: UUID, definition: Definition, tasks: KnownTasks) -> NewJob:
-    """What the schedule does not say, its task decides now. Raises ``InvalidArguments``, ``UnknownTask``."""
-    task = tasks.checked(definition.task, definition.args)
-    return NewJob(
-        id=new_id(),
-        task=task.name,
-        args=definition.args,
-        queue=definition.queue,
-        priority=definition.priority,
-        timeout=task.timeout,
-        max_attempts=task.retry.max_attempts,
-        schedule_id=schedule_id,
-    )
 
 
 def _policy(definition: Definition) -> Policy:

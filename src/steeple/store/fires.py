@@ -63,13 +63,14 @@ SELECT schedule_id, time FROM fires
 WHERE schedule_id = ANY (CAST(:ids AS uuid[])) AND outcome = 'queued' AND backfill_id IS NULL
 """)
 
-# Puts fires down. A time that has been is left alone: its schedule was changed, and comes to it again.
+# Puts fires down. A time that has been is left alone: its schedule was changed, and comes to it again. So is a job that
+# has its fire.
 _RECORD = text("""
 INSERT INTO fires (schedule_id, time, outcome, why, job_id, at)
 SELECT schedule_id, time, outcome, why, job_id, COALESCE(CAST(:now AS timestamptz), now())
 FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[]), CAST(:outcomes AS text[]), CAST(:whys AS text[]),
             CAST(:jobs AS uuid[])) AS fire (schedule_id, time, outcome, why, job_id)
-ON CONFLICT (schedule_id, time) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING schedule_id, time
 """)
 
