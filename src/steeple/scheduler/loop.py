@@ -116,7 +116,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else. So
     have schedules: what is to be on time does not wait for what takes its time.
     """
-    engine = create_engine(settings, size=4)
+    engine = create_engine(settings, size=3)
     # Most rounds are one statement: without BEGIN and COMMIT around it, an idle scheduler costs a third.
     single = engine.execution_options(isolation_level="AUTOCOMMIT")
     troubles = Troubles()
