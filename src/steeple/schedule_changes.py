@@ -114,24 +114,33 @@ def declare(
     return taken
 
 
-def backfill(connection: Connection, new: NewBackfill, *, now: datetime | None = None) -> NewBackfill:
-    """Put down the fires of a past range, from its start to its end or to now. Raises ``ScheduleNotFound``,
-    ``InvalidSchedule`` if there are too many.
+def past_times(schedule: ScheduleView, new: NewBackfill, now: datetime) -> list[datetime]:
+    """The times of a backfill, from its start to its end or to now. Takes a while: no I/O.
+
+    Raises ``InvalidSchedule`` if the range is not in the past, or there are too many.
     """
-    schedule = schedules.lock(connection, new.schedule_id)
-    kept = replace(new, ends_at=min(new.ends_at, schedules.clock(connection, now)))
-    if kept.starts_at > kept.ends_at:
+    last = min(new.ends_at, now)
+    if new.starts_at > last:
         raise InvalidSchedule([FieldError("/from", "must be in the past, and before `to`")])
     times: list[datetime] = []
-    for time in timetable_of(schedule).after(kept.starts_at - timedelta(microseconds=1)):
-        if time > kept.ends_at:
+    for time in timetable_of(schedule).after(new.starts_at - timedelta(microseconds=1)):
+        if time > last:
             break
         if len(times) == MOST_BACKFILL_FIRES:
             detail = f"is too far from `from`: a backfill has {MOST_BACKFILL_FIRES} fires at the most"
             raise InvalidSchedule([FieldError("/to", detail)])
         times.append(time)
-    backfills.insert(connection, kept, times)
-    return kept
+    return times
+
+
+def backfill(
+    connection: Connection, new: NewBackfill, times: Sequence[datetime], *, version: int | None = None
+) -> None:
+    """Put down the fires of a past range; schedulers make their jobs. Raises ``ScheduleNotFound``,
+    ``ScheduleChanged``.
+    """
+    locked(connection, new.schedule_id, version)
+    backfills.insert(connection, new, times)
 
 
 def run(connection: Connection, job: NewJob, schedule_id: UUID, *, version: int | None = None) -> None:

@@ -1,7 +1,9 @@
 """What fires come to: on time, late, overlapping, wrong, all at once, by several schedulers."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from schedule_stage import ScheduleStage
@@ -12,10 +14,10 @@ from steeple.domain.priority import Lane, Priority
 from steeple.domain.schedule import CatchUp, Outcome, Overlap
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName
-from steeple.schedule_changes import backfill, change, pause, resume
+from steeple.schedule_changes import backfill, change, past_times, pause, resume
 from steeple.store import counters
 from steeple.store.backfills import NewBackfill, read_backfills
-from steeple.store.fires import outlook
+from steeple.store.fires import forget, outlook
 
 FIRED, QUEUED, SKIPPED = Outcome.FIRED, Outcome.QUEUED, Outcome.SKIPPED
 
@@ -104,8 +106,8 @@ def test_queue_keeps_one_until_the_earlier_job_has_ended(stage: ScheduleStage) -
     stage.end(stage.jobs(schedule_id)[0].id)
     assert stage.fire_waiting(200).lanes == {Lane("default", Priority.DEFAULT): 1}
     assert stage.outcomes(schedule_id) == [(60, FIRED), (120, FIRED), (180, SKIPPED)]
-    second = stage.fires(schedule_id)[1]
-    assert (second.job_id, second.at) == (stage.jobs(schedule_id)[1].id, at(200))
+    waited = stage.fires(schedule_id)[1]
+    assert (waited.job_id, waited.at) == (stage.jobs(schedule_id)[1].id, at(200))
     assert stage.fire_waiting(201).taken == 0
     assert not stage.run(outlook).has_waiting
 
@@ -183,7 +185,7 @@ def test_or_by_all_in_several_rounds(stage: ScheduleStage) -> None:
     [({"task": "nobody"}, "no task named 'nobody'"), ({"args": '{"bad": 1}'}, "/args/bad")],
 )
 def test_one_that_can_make_no_job_says_so_and_stops_no_other(
-    stage: ScheduleStage, fields: dict[str, str], words: str
+    stage: ScheduleStage, fields: dict[str, Any], words: str
 ) -> None:
     wrong, right = stage.make("wrong", **fields), stage.make("right")
     fired = stage.fire(60)
@@ -216,8 +218,6 @@ def test_a_paused_schedule_rests_and_goes_on_from_then_on(stage: ScheduleStage) 
 
 
 def test_a_changed_rule_begins_anew_and_other_changes_leave_the_time(stage: ScheduleStage) -> None:
-    from dataclasses import replace
-
     schedule_id = stage.make()
     stage.run(
         lambda connection: change(
@@ -256,8 +256,9 @@ def test_the_outlook_is_the_next_that_is_due(stage: ScheduleStage) -> None:
 
 def _backfill(stage: ScheduleStage, schedule_id: object, first: float, last: float, running: int) -> NewBackfill:
     new = NewBackfill(uuid7(), schedule_id, at(first), at(last), running)  # type: ignore[arg-type]
-    done: NewBackfill = stage.run(lambda connection: backfill(connection, new, now=at(10_000)))
-    return done
+    times = past_times(stage.read(new.schedule_id), new, at(10_000))
+    stage.run(lambda connection: backfill(connection, new, times))
+    return new
 
 
 def test_a_backfill_makes_the_jobs_of_a_past_range_so_many_at_a_time(stage: ScheduleStage) -> None:
@@ -317,8 +318,6 @@ def test_two_schedulers_keep_a_backfill_s_limit(stage: ScheduleStage) -> None:
 
 
 def test_old_fires_are_forgotten_and_waiting_ones_kept(stage: ScheduleStage) -> None:
-    from steeple.store.fires import forget
-
     schedule_id = stage.make(overlap=Overlap.QUEUE)
     for second in (60, 120, 180):
         stage.fire(second)

@@ -190,10 +190,11 @@ async def run_schedule(
     status_code=ACCEPTED,
     response_model=schedule_schemas.Backfill,
     response_description="The backfill; schedulers make its jobs.",
-    responses=openapi.problems(Kind.SCHEDULE_NOT_FOUND, *openapi.BODY_PROBLEMS),
+    responses=openapi.problems(*_CHANGED),
     openapi_extra=openapi.body(
         BackfillRequest, {"from": "2026-01-01T00:00:00Z", "to": "2026-11-01T00:00:00Z", "max_running": 2}
-    ),
+    )
+    | openapi.headers("If-Match"),
 )
 async def backfill_schedule(
     request: Request, caller: Writer, schedule_id: ScheduleId, query: Annotated[NoQuery, Query()]
@@ -206,8 +207,14 @@ async def backfill_schedule(
     wanted = schedule_id_of(schedule_id)
     text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
     asked, _ = await apart(text, lambda body: read_body(body, BackfillRequest))
-    new = NewBackfill(new_id(), wanted, asked.starts_at, asked.ends_at, asked.max_running)
-    await services.writes.run(lambda connection: schedule_changes.backfill(connection, new))
+    now = await services.reads.run(clock)
+    new = NewBackfill(new_id(), wanted, asked.starts_at, min(asked.ends_at, now), asked.max_running)
+
+    async def act(found: ScheduleView, version: int) -> None:
+        times = await asyncio.to_thread(schedule_changes.past_times, found, new, now)
+        await services.writes.run(lambda connection: schedule_changes.backfill(connection, new, times, version=version))
+
+    await while_unchanged(request, wanted, act)
     (made,) = await services.reads.run(lambda connection: read_backfills(connection, wanted, backfill_id=new.id))
     return json_reply(backfill_text(made), ACCEPTED)
 
