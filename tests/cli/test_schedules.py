@@ -46,10 +46,8 @@ def test_create_prints_the_id_and_says_what_it_means(schedules: Schedules) -> No
 
 
 def test_create_sends_every_option(schedules: Schedules) -> None:
-    flags = (
-        "--every 2h --starts-at 2030-01-01T00:00:00Z --ends-at 2031-01-01T00:00:00+01:00 --jitter 90 --overlap queue"
-    )
-    more = "--catch-up all --catch-up-window 2d --queue q --priority high --paused"
+    flags = "--every 2h --starts-at 2030-01-01T00:00:00Z --ends-at 2031-01-01T00:00:00+01:00 --jitter 90"
+    more = "--overlap queue --catch-up all --catch-up-window 2d --queue q --priority high --paused"
     found = schedules.shown(schedules.made(*flags.split(), *more.split()))
     assert (found["interval"], found["jitter"], found["overlap"]) == (7200.0, 90.0, "queue")
     assert (found["starts_at"], found["ends_at"]) == ("2030-01-01T00:00:00Z", "2030-12-31T23:00:00Z")
