@@ -24,8 +24,8 @@ _PATIENCE = 60.0
 
 # Each fires once a day; a hundred at each beat, those after the last of the measurement a day later.
 _INSERT = """
-INSERT INTO schedules (id, name, source, task, args, queue, priority, every, timezone, anchor, jitter, overlap, catch_up,
-                       catch_up_window, next_time, next_due)
+INSERT INTO schedules (id, name, source, task, args, queue, priority, every, timezone, anchor, jitter, overlap,
+                       catch_up, catch_up_window, next_time, next_due)
 SELECT gen_random_uuid(), 'schedule ' || place, 'api', 'noop', json_build_object('number', %(first)s + place),
        'default', 1, 86400, 'UTC', due, 0, 'skip', 'last', 86400, due, due
 FROM generate_series(0, %(schedules)s - 1) AS place

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def assert_each_once(fleet: Fleet, schedule_id: str) -> None:
     """No time is left out, and each that fired has a job of its own."""
     fires = fleet.fires(schedule_id)
     times = [fire.time for fire in fires]
-    assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} <= {SECOND}
+    assert {later - earlier for earlier, later in pairwise(times)} <= {SECOND}
     made = [fire.job_id for fire in fires if fire.outcome == "fired"]
     assert sorted(made) == [job.id for job in fleet.jobs(schedule_id)]
 

@@ -221,25 +221,33 @@ def due_round(timetable: Timetable, time: datetime, now: datetime, policy: Polic
     """What to fire at ``now``; ``time`` is the earliest that has not been looked at. Fires keep their order: one whose
     jitter is longer than that of the next holds that up.
     """
-    start = _first_wanted(timetable, time, now, policy)
-    most = policy.most if policy.catch_up is CatchUp.ALL else None
-    due, following = _walk(timetable, start, now, most)
-    wanted = due if policy.catch_up is CatchUp.ALL else due[-1:]
-    wanted = [each for each in wanted if now - timetable.due(each) <= policy.patience]
-    is_complete = start == time and len(wanted) == len(due)
-    missed = None if is_complete else Missed(time, wanted[0] if wanted else following)
-    return Round(tuple(wanted), following, missed)
-
-
-def _first_wanted(timetable: Timetable, time: datetime, now: datetime, policy: Policy) -> datetime | None:
-    """Where to begin, without going through all that was missed."""
+    if timetable.due(time) > now:
+        return Round((), time)
     second = timetable.following(time)
     if second is None or timetable.due(second) > now:
-        return time
+        return _told(timetable, time, [time], second, now, policy)
+    start = _first_wanted(timetable, time, now, policy)
+    due, following = _walk(timetable, start, now, policy.most if policy.catch_up is CatchUp.ALL else None)
+    return _told(timetable, time, due, following, now, policy)
+
+
+def _told(
+    timetable: Timetable, time: datetime, due: list[datetime], following: datetime | None, now: datetime, policy: Policy
+) -> Round:
+    """Which of the ``due`` times are wanted, and whether any was missed from ``time`` on."""
+    candidates = due if policy.catch_up is CatchUp.ALL else due[-1:]
+    wanted = [each for each in candidates if now - timetable.due(each) <= policy.patience]
+    if wanted[:1] == [time]:
+        return Round(tuple(wanted), following)
+    return Round(tuple(wanted), following, Missed(time, wanted[0] if wanted else following))
+
+
+def _first_wanted(timetable: Timetable, time: datetime, now: datetime, policy: Policy) -> datetime:
+    """Where to begin, without going through all that was missed."""
     settled = now - timedelta(seconds=timetable.jitter)
-    if policy.catch_up is not CatchUp.LAST:
-        return max(time, timetable.following(max(time, settled - policy.patience) - _MICROSECOND) or time)
-    return max(time, _latest(timetable, settled, settled - time) or time)
+    if policy.catch_up is CatchUp.LAST:
+        return max(time, _latest(timetable, settled, settled - time) or time)
+    return max(time, timetable.following(max(time, settled - policy.patience) - _MICROSECOND) or time)
 
 
 def _latest(timetable: Timetable, until: datetime, reach: timedelta) -> datetime | None:
@@ -258,11 +266,11 @@ def _latest(timetable: Timetable, until: datetime, reach: timedelta) -> datetime
 
 
 def _walk(
-    timetable: Timetable, start: datetime | None, now: datetime, most: int | None
+    timetable: Timetable, start: datetime, now: datetime, most: int | None
 ) -> tuple[list[datetime], datetime | None]:
     """The times from ``start`` on that are due, ``most`` of them, and the one after."""
     found: list[datetime] = []
-    time = start
+    time: datetime | None = start
     while time is not None and timetable.due(time) <= now and (most is None or len(found) < most):
         found.append(time)
         time = timetable.following(time)
