@@ -110,8 +110,15 @@ def declare(
         if holder.source is not Source.CODE:
             taken.append(definition.name)
         elif not schedules.is_same(holder.definition, definition):
-            _rewritten(connection, schedules.lock(connection, holder.id), definition, moment)
+            _redeclare(connection, holder.id, definition, moment)
     return taken
+
+
+def _redeclare(connection: Connection, schedule_id: UUID, definition: Definition, now: datetime) -> None:
+    """Once, of parts that start together with the same code."""
+    found = schedules.lock(connection, schedule_id)
+    if not schedules.is_same(found.definition, definition):
+        _rewritten(connection, found, definition, now)
 
 
 def past_times(schedule: ScheduleView, new: NewBackfill, now: datetime) -> list[datetime]:

@@ -1,10 +1,11 @@
 """From what a schedule's author says to its definition, checked, and from that to its next fires. No I/O."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import available_timezones
@@ -31,6 +32,8 @@ LONGEST_JITTER = 86400.0
 MOST_BACKFILL_RUNNING = 1000
 
 _RULES = ("cron", "interval", "times")
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
+_LONGEST_PREVIEW = timedelta(days=36525)
 
 
 def _name(text: str) -> str:
@@ -70,6 +73,15 @@ def _finite(value: float) -> float:
     return value
 
 
+def _near(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"must be in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment
+
+
+Near = AfterValidator(_near)
+"""For moments that are shown by the clocks of any zone, and counted on from."""
+
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_name)]
 Note = Annotated[str, Field(max_length=1000), AfterValidator(_name)]
 Expression = Annotated[str, AfterValidator(_expression)]
@@ -92,10 +104,10 @@ class ScheduleOptions(BaseModel):
     priority: Priority | None = None
     cron: Expression | None = None
     interval: Interval | None = None
-    times: Annotated[list[Moment], Field(min_length=1, max_length=MOST_TIMES)] | None = None
+    times: Annotated[list[Annotated[Moment, Near]], Field(min_length=1, max_length=MOST_TIMES)] | None = None
     timezone: Zone = "UTC"
-    starts_at: Moment | None = None
-    ends_at: Moment | None = None
+    starts_at: Annotated[Moment, Near] | None = None
+    ends_at: Annotated[Moment, Near] | None = None
     jitter: Jitter = 0.0
     overlap: Overlap = Overlap.SKIP
     catch_up: CatchUp = CatchUp.LAST
@@ -163,13 +175,18 @@ def next_fires(schedule: ScheduleView, count: int) -> list[datetime]:
 
 
 def preview(schedule: ScheduleView, now: datetime, count: int) -> list[datetime]:
-    """When its ``count`` fires after ``now`` are due, were it not paused."""
-    return next_fires(planned(schedule, now), count)
+    """When its next ``count`` fires are due, were it not paused; those of a hundred years at the most."""
+    table = timetable_of(schedule)
+    return [table.due(time) for time in _upcoming(table, now, count)]
 
 
 def preview_rule(definition: Definition, now: datetime, count: int) -> list[datetime]:
     """The same of what is not kept yet; without jitter, which is each schedule's own."""
-    return timetable(replace(definition, jitter=0.0), UUID(int=0), now).upcoming(now, count)
+    return list(_upcoming(timetable(replace(definition, jitter=0.0), UUID(int=0), now), now, count))
+
+
+def _upcoming(table: Timetable, now: datetime, count: int) -> Iterator[datetime]:
+    return takewhile(lambda time: time <= now + _LONGEST_PREVIEW, islice(table.after(now), count))
 
 
 def job_of(schedule_id: UUID, definition: Definition, task: TaskRecord) -> NewJob:

@@ -81,6 +81,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an interval as text": ({"interval": "60"}, "/interval"),
     "no times": ({"times": []}, "/times"),
     "a time without a zone": ({"times": ["2030-01-01T00:00:00"]}, "/times/0"),
+    "a time of the year 9999": ({"times": ["9999-12-31T23:59:59Z"]}, "/times/0"),
+    "a start in the year 1": ({"starts_at": "0001-01-01T00:00:00Z"}, "/starts_at"),
     "too many times": ({"times": ["2030-01-01T00:00:00Z"] * 1001}, "/times"),
     "an unknown zone": ({"timezone": "Europe/Atlantis"}, "/timezone"),
     "a path as a zone": ({"timezone": "../etc/passwd"}, "/timezone"),

@@ -264,7 +264,7 @@ def _backfill(stage: ScheduleStage, schedule_id: object, first: float, last: flo
 def test_a_backfill_makes_the_jobs_of_a_past_range_so_many_at_a_time(stage: ScheduleStage) -> None:
     schedule_id = stage.make(starts_at=NOW, now=at(9_990))
     new = _backfill(stage, schedule_id, 60, 360, 2)
-    assert stage.run(outlook).has_waiting
+    assert stage.run(outlook).has_backfills
     ended = 0
     while stage.fire_backfills(10_001).lanes:
         jobs = stage.jobs(schedule_id)
@@ -275,7 +275,7 @@ def test_a_backfill_makes_the_jobs_of_a_past_range_so_many_at_a_time(stage: Sche
     assert stage.outcomes(schedule_id) == [(second, FIRED) for second in range(60, 361, 60)]
     (view,) = stage.run(lambda connection: read_backfills(connection, schedule_id))
     assert (view.id, view.total, view.waiting, view.finished_at is None) == (new.id, 6, 0, False)
-    assert not stage.run(outlook).has_waiting
+    assert not stage.run(outlook).has_backfills
 
 
 def test_a_backfill_leaves_what_had_its_job_and_takes_up_what_came_to_nothing(stage: ScheduleStage) -> None:

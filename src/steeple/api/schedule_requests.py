@@ -12,6 +12,7 @@ from steeple.scheduling import (
     MOST_TIMES,
     Jitter,
     Name,
+    Near,
     Note,
     ScheduleOptions,
     Window,
@@ -25,7 +26,8 @@ MOST_PREVIEWED = 1000
 
 _NULLABLE = frozenset({"cron", "interval", "times", "starts_at", "ends_at"})
 
-Times = Annotated[list[Moment], Field(min_length=1, max_length=MOST_TIMES)]
+NearMoment = Annotated[Moment, Near]
+Times = Annotated[list[NearMoment], Field(min_length=1, max_length=MOST_TIMES)]
 Count = Annotated[int, Field(ge=1, description=f"Fires; over {MOST_PREVIEWED} it is {MOST_PREVIEWED}.")]
 
 
@@ -33,8 +35,8 @@ class _Timing(ScheduleOptions):
     """With times as the API reads them."""
 
     times: Times | None = None
-    starts_at: Annotated[Moment | None, Field(description="No fire before this.")] = None
-    ends_at: Annotated[Moment | None, Field(description="No fire after this.")] = None
+    starts_at: Annotated[NearMoment | None, Field(description="No fire before this.")] = None
+    ends_at: Annotated[NearMoment | None, Field(description="No fire after this.")] = None
 
 
 class ScheduleRequest(_Timing):
@@ -122,8 +124,8 @@ class BackfillRequest(BaseModel):
         },
     )
 
-    starts_at: Annotated[Moment, Field(alias="from")]
-    ends_at: Annotated[Moment, Field(alias="to", description="No later than now.")]
+    starts_at: Annotated[NearMoment, Field(alias="from")]
+    ends_at: Annotated[NearMoment, Field(alias="to", description="No later than now.")]
     max_running: Annotated[
         int, Field(ge=1, le=MOST_BACKFILL_RUNNING, description="Of its jobs, pending or running at once.")
     ] = 1

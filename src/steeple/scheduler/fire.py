@@ -47,7 +47,9 @@ class FireSchedules:
             ahead = self._standing.run(outlook)
         if ahead.has_waiting:
             self._run(fire_waiting)
+        if ahead.has_backfills:
             self._run(fire_backfills)
+        if ahead.has_waiting or ahead.has_backfills:
             return min(_WAITING_PAUSE_SECONDS, _until(ahead))
         return _IDLE_PAUSE_SECONDS if ahead.next_in is None else min(_LONGEST_PAUSE_SECONDS, _until(ahead))
 

@@ -8,21 +8,25 @@ from uuid import UUID
 
 from steeple.cron import timetable
 from steeple.domain.job import NewJob
-from steeple.domain.overlap import Decision, decide
+from steeple.domain.overlap import decide
 from steeple.domain.priority import Lane
 from steeple.domain.schedule import Definition, Missed, Outcome, Overlap, Policy, Round, Timetable, due_round
 from steeple.domain.statistics import CounterName
-from steeple.errors import InvalidArguments, JobNotFound, StateConflict, UnknownTask
+from steeple.errors import JobNotFound, StateConflict, SteepleError
 from steeple.scheduler.known_tasks import KnownTasks
 from steeple.scheduling import job_of
 from steeple.store import backfills, counters, fires, transitions
 from steeple.store.backfills import OpenBackfill
+from steeple.store.encoding import abridged, storable
 from steeple.store.engine import Connection
 from steeple.store.fires import Fire, FireKey, Taken
 from steeple.store.inbox import insert_some
 
 MOST_AT_ONCE = 500
 """Schedules of one transaction."""
+
+_MOST_CHARS = 2000
+"""Of what is told about a fire that failed."""
 
 
 @dataclass
@@ -49,8 +53,8 @@ class _Plan:
         """A job for this fire; where there can be none, the fire says why."""
         try:
             job = job_of(key.schedule_id, definition, tasks.checked(definition.task, definition.args))
-        except (InvalidArguments, UnknownTask) as error:
-            self.fires.append(Fire(key, Outcome.FAILED, str(error)))
+        except Exception as error:  # noqa: BLE001 - a task's own check may raise whatever it likes
+            self.fires.append(Fire(key, Outcome.FAILED, _words(error)))
             return
         self.fires.append(Fire(key, Outcome.FIRED, None, job.id))
         self.jobs[key] = job
@@ -146,12 +150,8 @@ def _overlap(
             plan.make(key, taken.definition, tasks)
             active += [plan.jobs[key].id] if key in plan.jobs else []
         else:
-            plan.fires.append(_left(key, decision))
+            plan.fires.append(Fire(key, decision.outcome, decision.why))
             waiting = time if decision.outcome is Outcome.QUEUED else waiting
-
-
-def _left(key: FireKey, decision: Decision) -> Fire:
-    return Fire(key, decision.outcome, decision.why)
 
 
 def _replace(plan: _Plan, waiting: FireKey, by: datetime) -> None:
@@ -201,8 +201,12 @@ def _missed(taken: Taken, missed: Missed) -> Fire:
 
 
 def _unreadable(taken: Taken, error: Exception) -> Fire:
-    why = f"its rule cannot be read any more, so it fires no more until it is changed: {error!r}"
+    why = f"its rule cannot be read any more, so it fires no more until it is changed: {_words(error)}"
     return Fire(FireKey(taken.id, taken.time), Outcome.FAILED, why)
+
+
+def _words(error: Exception) -> str:
+    return storable(abridged(str(error) if isinstance(error, SteepleError) else repr(error), _MOST_CHARS))
 
 
 def _shown(moment: datetime) -> str:

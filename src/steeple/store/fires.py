@@ -13,13 +13,17 @@ from sqlalchemy import Connection, text
 from steeple.domain.schedule import Definition, Outcome
 from steeple.store.schedules import definition_of
 
-# When the next fire is due, by one look at the index of due schedules, and whether any fire waits for its job.
+# When the next fire is due, by one look at the index of due schedules, and whether any fire waits for its job: for the
+# end of another, or in a backfill.
 _OUTLOOK = text("""
 SELECT CAST(EXTRACT(epoch FROM (
            SELECT next_due FROM schedules WHERE NOT paused AND next_due IS NOT NULL ORDER BY next_due LIMIT 1
        ) - COALESCE(CAST(:now AS timestamptz), now())) AS float8) AS next_in,
-       EXISTS (SELECT FROM fires WHERE outcome = 'queued' AND backfill_id IS NULL)
-       OR EXISTS (SELECT FROM backfills WHERE finished_at IS NULL) AS has_waiting
+       EXISTS (
+           SELECT FROM fires JOIN schedules ON schedules.id = fires.schedule_id
+           WHERE fires.outcome = 'queued' AND fires.backfill_id IS NULL AND NOT schedules.paused
+       ) AS has_waiting,
+       EXISTS (SELECT FROM backfills WHERE finished_at IS NULL) AS has_backfills
 """)
 
 # Takes schedules that are due, the longest overdue first; those that another scheduler has taken are its.
@@ -116,6 +120,7 @@ class Outlook:
 
     next_in: float | None
     has_waiting: bool
+    has_backfills: bool
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class FireView:
 
 def outlook(connection: Connection, *, now: datetime | None = None) -> Outlook:
     row = connection.execute(_OUTLOOK, {"now": now}).one()
-    return Outlook(row.next_in, row.has_waiting)
+    return Outlook(row.next_in, row.has_waiting, row.has_backfills)
 
 
 def take_due(connection: Connection, *, limit: int, now: datetime | None = None) -> list[Taken]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
 
 from steeple.domain.priority import Priority
 from steeple.domain.schedule import CatchUp, Definition, Overlap, Source
@@ -39,8 +40,8 @@ UPDATE schedules SET
 WHERE id = :id
 """)
 
-# Who has a name, but for the schedule of this id.
-_NAMED = text("SELECT id FROM schedules WHERE name = :name AND id <> :id")
+# Who has a name.
+_NAMED = text("SELECT id FROM schedules WHERE name = :name")
 
 # One schedule, locked for a change.
 _LOCK = text("""
@@ -112,10 +113,12 @@ def insert(connection: Connection, schedule: ScheduleView) -> bool:
 
 def update(connection: Connection, schedule: ScheduleView) -> None:
     """Write all that can change, of a schedule that is locked. Raises ``ScheduleNameTaken``."""
-    holder = connection.execute(_NAMED, {"name": schedule.definition.name, "id": schedule.id}).scalar()
-    if holder is not None:
-        raise ScheduleNameTaken(schedule.definition.name, str(holder))
-    connection.execute(_UPDATE, _parameters(schedule))
+    try:
+        with connection.begin_nested():
+            connection.execute(_UPDATE, _parameters(schedule))
+    except IntegrityError as error:
+        holder = connection.execute(_NAMED, {"name": schedule.definition.name}).scalar()
+        raise ScheduleNameTaken(schedule.definition.name, str(holder or "another")) from error
 
 
 def lock(connection: Connection, schedule_id: UUID) -> ScheduleView:
