@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 import pytest
 from schedule_stage import ScheduleStage
@@ -18,12 +20,7 @@ PATIENCE = 30.0
 StartScheduler = Callable[..., None]
 
 
-@pytest.fixture
-def stage(playground: Playground) -> ScheduleStage:
-    return ScheduleStage(playground)
-
-
-def make_now(stage: ScheduleStage, name: str = "s", **fields: object) -> object:
+def make_now(stage: ScheduleStage, name: str = "s", **fields: Any) -> UUID:
     return stage.make(name, now=stage.run(clock), **fields)
 
 
@@ -34,15 +31,15 @@ def test_a_fire_wakes_its_lane_without_waiting_for_the_next_look_at_jobs(
     start_scheduler(wake_interval=3600.0)
     schedule_id = make_now(stage, interval=1.0, priority=Priority.HIGH, overlap=Overlap.SKIP)
     assert wait_until(lambda: waiting(Lane(None, Priority.HIGH)) > 0, PATIENCE)
-    first = stage.fires(schedule_id)[0]  # type: ignore[arg-type]
+    first = stage.fires(schedule_id)[0]
     assert first.outcome is Outcome.FIRED
 
 
 def test_fires_come_within_half_a_second_of_their_time(stage: ScheduleStage, start_scheduler: StartScheduler) -> None:
     start_scheduler()
     made = [make_now(stage, f"s{number}", interval=1.0, overlap=Overlap.ALLOW) for number in range(10)]
-    assert wait_until(lambda: all(len(stage.fires(each)) >= 4 for each in made), PATIENCE)  # type: ignore[arg-type]
-    late = [(fire.at - fire.time).total_seconds() for each in made for fire in stage.fires(each)[1:]]  # type: ignore[arg-type]
+    assert wait_until(lambda: all(len(stage.fires(each)) >= 4 for each in made), PATIENCE)
+    late = [(fire.at - fire.time).total_seconds() for each in made for fire in stage.fires(each)[1:]]
     assert min(late) >= 0
     assert sorted(late)[len(late) // 2] < 0.5
 

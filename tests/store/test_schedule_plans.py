@@ -9,8 +9,8 @@ from playground import Playground
 from steeple.store import fires
 
 _FILL = """
-INSERT INTO schedules (id, name, source, task, args, queue, priority, every, timezone, anchor, jitter, overlap, catch_up,
-                       catch_up_window, next_time, next_due, paused)
+INSERT INTO schedules (id, name, source, task, args, queue, priority, every, timezone, anchor, jitter, overlap,
+                       catch_up, catch_up_window, next_time, next_due, paused)
 SELECT gen_random_uuid(), CAST(number AS text), 'api', 't', '{}', 'default', 1, 60, 'UTC', now(), 0, 'skip', 'last', 60,
        due, due, number % 10 = 0
 FROM generate_series(1, 10000) AS number
