@@ -23,6 +23,9 @@ _IDLE_PAUSE_SECONDS = 1.0
 _WAITING_PAUSE_SECONDS = 0.25
 """While fires wait for the end of a job."""
 
+_HELD_PAUSE_SECONDS = 0.02
+"""While a schedule that is due is being changed, or has more to make up."""
+
 _LOOK_AGAIN_SECONDS = 1.0
 """How old the known workers may be."""
 
@@ -42,16 +45,22 @@ class FireSchedules:
     def __call__(self) -> float:
         """Fire all that is due. Returns when the next is."""
         ahead = self._standing.run(outlook)
-        if ahead.next_in is not None and ahead.next_in <= 0:
-            self._run(fire_due)
+        if self._work(ahead):
             ahead = self._standing.run(outlook)
-        if ahead.has_waiting:
-            self._run(fire_waiting)
-        if ahead.has_backfills:
-            self._run(fire_backfills)
         if ahead.has_waiting or ahead.has_backfills:
             return min(_WAITING_PAUSE_SECONDS, _until(ahead))
         return _IDLE_PAUSE_SECONDS if ahead.next_in is None else min(_LONGEST_PAUSE_SECONDS, _until(ahead))
+
+    def _work(self, ahead: Outlook) -> bool:
+        """What there is to do, if there is any. Fires that wait come first: the next may have to wait behind them."""
+        is_due = ahead.next_in is not None and ahead.next_in <= 0
+        if ahead.has_waiting:
+            self._run(fire_waiting)
+        if is_due:
+            self._run(fire_due)
+        if ahead.has_backfills:
+            self._run(fire_backfills)
+        return is_due or ahead.has_waiting or ahead.has_backfills
 
     def close(self) -> None:
         """Send the wake-ups that are left, and let go of the broker and of the database."""
@@ -73,8 +82,10 @@ class FireSchedules:
 
 
 def _until(ahead: Outlook) -> float:
-    """Seconds until the next fire is due; endless if none is to come."""
-    return inf if ahead.next_in is None else max(ahead.next_in, 0.0)
+    """Seconds until the next fire is due; endless if none is to come. One that is due still is held by somebody."""
+    if ahead.next_in is None:
+        return inf
+    return ahead.next_in if ahead.next_in > 0 else _HELD_PAUSE_SECONDS
 
 
 class _Fleet:
