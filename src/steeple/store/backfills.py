@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from steeple.domain.schedule import Definition
-from steeple.store.schedules import definition_of
+from steeple.store.schedules import definition_of, utc
 
 # A new backfill; none if it was stored before.
 _INSERT = text("""
@@ -128,7 +128,7 @@ def take_open(connection: Connection) -> list[OpenBackfill]:
 
 def next_times(connection: Connection, backfill_id: UUID, *, limit: int) -> list[datetime]:
     """The times of its next fires that wait."""
-    return list(connection.execute(_NEXT, {"id": backfill_id, "limit": limit}).scalars())
+    return [utc(time) for time in connection.execute(_NEXT, {"id": backfill_id, "limit": limit}).scalars()]
 
 
 def finish(connection: Connection, backfill_id: UUID) -> None:

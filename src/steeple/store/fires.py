@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from steeple.domain.schedule import Definition, Outcome
-from steeple.store.schedules import definition_of
+from steeple.store.schedules import definition_of, utc
 
 # When the next fire is due, by one look at the index of due schedules, and whether any fire waits for its job: for the
 # end of another, or in a backfill.
@@ -189,7 +189,7 @@ def waiting_fires(connection: Connection, schedule_ids: Collection[UUID]) -> dic
     """By schedule, the time of its fire that waits."""
     if not schedule_ids:
         return {}
-    return {row.schedule_id: row.time for row in connection.execute(_WAITING, {"ids": list(schedule_ids)})}
+    return {row.schedule_id: utc(row.time) for row in connection.execute(_WAITING, {"ids": list(schedule_ids)})}
 
 
 def record(connection: Connection, fires: Sequence[Fire], *, now: datetime | None = None) -> set[FireKey]:
@@ -215,7 +215,9 @@ def read_fires(
 ) -> list[FireView]:
     """Up to ``limit`` fires of a schedule before a time, latest first."""
     rows = connection.execute(_LIST, {"id": schedule_id, "before": before, "limit": limit})
-    return [FireView(**row._asdict() | {"outcome": Outcome(row.outcome)}) for row in rows]
+    return [
+        FireView(utc(row.time), Outcome(row.outcome), row.why, row.job_id, row.backfill_id, utc(row.at)) for row in rows
+    ]
 
 
 def forget(connection: Connection, retention: float, *, limit: int, now: datetime | None = None) -> int:
@@ -234,8 +236,8 @@ def _write(connection: Connection, statement: Any, fires: Sequence[Fire], now: d
         "jobs": [each.job_id for each in fires],
         "now": now,
     }
-    return {FireKey(row.schedule_id, row.time) for row in connection.execute(statement, parameters)}
+    return {FireKey(row.schedule_id, utc(row.time)) for row in connection.execute(statement, parameters)}
 
 
 def _taken(rows: Iterable[Any]) -> list[Taken]:
-    return [Taken(row.id, definition_of(row), row.anchor, row.next_time, row.now) for row in rows]
+    return [Taken(row.id, definition_of(row), utc(row.anchor), utc(row.next_time), utc(row.now)) for row in rows]

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, overload
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
@@ -102,8 +102,18 @@ class ScheduleFilter:
 
 def clock(connection: Connection, now: datetime | None = None) -> datetime:
     """The database's time; the same throughout a transaction."""
-    found: datetime = connection.execute(_NOW, {"now": now}).scalar_one()
-    return found
+    return utc(connection.execute(_NOW, {"now": now}).scalar_one())
+
+
+@overload
+def utc(moment: datetime) -> datetime: ...
+@overload
+def utc(moment: datetime | None) -> datetime | None: ...
+def utc(moment: datetime | None) -> datetime | None:
+    """What comes from the database may be in its own zone, whose clock cannot be reckoned with: behind a pooler nobody
+    has told it ours.
+    """
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def insert(connection: Connection, schedule: ScheduleView) -> bool:
@@ -194,13 +204,13 @@ def _view(row: Row[Any]) -> ScheduleView:
         definition=definition_of(row),
         source=Source(row.source),
         version=row.version,
-        anchor=row.anchor,
+        anchor=utc(row.anchor),
         paused=row.paused,
         pause_note=row.pause_note,
-        next_time=row.next_time,
-        next_due=row.next_due,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        next_time=utc(row.next_time),
+        next_due=utc(row.next_due),
+        created_at=utc(row.created_at),
+        updated_at=utc(row.updated_at),
     )
 
 
@@ -214,10 +224,10 @@ def definition_of(row: Row[Any]) -> Definition:
         priority=Priority.from_rank(row.priority),
         cron=row.cron,
         interval=row.every,
-        times=None if row.times is None else tuple(row.times),
+        times=None if row.times is None else tuple(map(utc, row.times)),
         timezone=row.timezone,
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
+        starts_at=utc(row.starts_at),
+        ends_at=utc(row.ends_at),
         jitter=row.jitter,
         overlap=Overlap(row.overlap),
         catch_up=CatchUp(row.catch_up),
