@@ -203,6 +203,15 @@ def test_odd_days(expression: str, zone: str, start: str, end: str, expected: li
     assert [each.replace(":00-", "-") for each in local(expression, zone, start, end)] == expected
 
 
+def test_who_asks_within_the_second_of_two_hours_hears_of_the_next_day() -> None:
+    """For a fixed time; an interval is due again in it."""
+    within = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 in Berlin, for the second time
+    fixed = InZone(Cron("30 2 * * *"), ZoneInfo("Europe/Berlin")).following(within)
+    interval = InZone(Cron("*/30 2 * * *"), ZoneInfo("Europe/Berlin")).following(within)
+    assert fixed == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+    assert interval == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("expression", "day", "fires"),
     [

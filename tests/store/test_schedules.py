@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from playground import NOW, Playground, at
 from steeple.domain.priority import Priority
-from steeple.domain.schedule import CatchUp, Definition, Overlap, Source
+from steeple.domain.schedule import CatchUp, Definition, Outcome, Overlap, Source
 from steeple.errors import ScheduleNameTaken, ScheduleNotFound
 from steeple.store import fires, schedules
 from steeple.store.fires import Fire, FireKey
@@ -94,8 +94,8 @@ def test_a_clock_in_another_zone_is_no_matter(playground: Playground) -> None:
         assert taken.now - taken.time == timedelta(hours=1)
         assert taken.now - taken.anchor == timedelta(hours=4)
         key = FireKey(made.id, DOUBLED)
-        assert fires.record(connection, [Fire(key, fires.Outcome.SKIPPED)]) == {key}
-        assert fires.record(connection, [Fire(key, fires.Outcome.SKIPPED)]) == set()
+        assert fires.record(connection, [Fire(key, Outcome.SKIPPED)]) == {key}
+        assert fires.record(connection, [Fire(key, Outcome.SKIPPED)]) == set()
 
 
 @pytest.mark.parametrize(
