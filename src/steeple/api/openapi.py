@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from steeple.api import examples, schemas
+from steeple.api import examples, schedule_requests, schedule_schemas, schemas
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
 from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
@@ -25,7 +25,13 @@ _EVERYWHERE: Final = (
 )
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (
+    SubmitRequest,
+    BatchRequest,
+    JobChange,
+    Nothing,
+    *schedule_requests.BODIES,
+)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
@@ -38,6 +44,7 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Live,
     schemas.Ready,
     schemas.Problem,
+    *schedule_schemas.REPLIES,
 )
 """FastAPI describes them too, but leaves nulls out of their examples."""
 
@@ -52,6 +59,7 @@ that they do not know. Every refusal is a problem document (RFC 9457) with a `re
 
 _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
+    {"name": "schedules", "description": "When jobs are made by themselves."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
     {"name": "workers", "description": "Who runs them."},
@@ -68,6 +76,10 @@ _HEADERS: Final[dict[str, Any]] = {
         "read is ignored, as RFC 7240 has it; `Preference-Applied` tells that it was heeded.",
         "schema": {"type": "string"},
         "example": "wait=10",
+    },
+    "If-Match": {
+        "description": "The `ETag` of the version that the client has: if it no longer is that, the answer is 412.",
+        "schema": {"type": "string"},
     },
     "If-None-Match": {
         "description": "The `ETag` of the version that the client has: if it still is that, the answer is 304.",
@@ -101,6 +113,12 @@ def links_of_job(*more: str, at: str = "/id") -> dict[str, Any]:
     """``links`` of a reply that names a job ``at`` this place: operations on it, by their ids."""
     names = ("show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", *more)
     return {name: {"operationId": name, "parameters": {"job_id": f"$response.body#{at}"}} for name in names}
+
+
+def links_of_schedule(at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names a schedule ``at`` this place."""
+    names = ("show_schedule", "list_fires", "pause_schedule", "run_schedule", "delete_schedule")
+    return {name: {"operationId": name, "parameters": {"schedule_id": f"$response.body#{at}"}} for name in names}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -52,6 +52,12 @@ class Kind(Enum):
         "There is no such job",
         "No job has this id: it never existed, or it ended and its retention has passed.",
     )
+    SCHEDULE_NOT_FOUND = (
+        "schedule-not-found",
+        404,
+        "There is no such schedule",
+        "No schedule has this id: it never existed, or it was deleted.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -72,6 +78,30 @@ class Kind(Enum):
         409,
         "An active job holds the unique key",
         "At most one pending or running job has a given `unique_key`. `job_id` names the one that does.",
+    )
+    SCHEDULE_NAME_TAKEN = (
+        "schedule-name-taken",
+        409,
+        "Another schedule has this name",
+        "Each schedule has a name of its own. `schedule_id` is that of the one that has this name.",
+    )
+    SCHEDULE_IS_CODE = (
+        "schedule-is-code",
+        409,
+        "The schedule is declared in code",
+        (
+            "What it says is kept as the code has it, each time a part starts: change it there. It can be paused, "
+            "resumed, run, filled back and deleted here."
+        ),
+    )
+    PRECONDITION_FAILED = (
+        "precondition-failed",
+        412,
+        "It has changed meanwhile",
+        (
+            "The request was to hold for the version that `If-Match` names, and it is another by now: `version`. "
+            "Nothing was done. Read it again, and decide anew."
+        ),
     )
     TOO_LARGE = (
         "too-large",

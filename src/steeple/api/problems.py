@@ -130,6 +130,23 @@ def _of_steeple_error(error: errors.SteepleError) -> Problem | None:
             # Without the key, which may be known to nobody else.
             detail = f"the Idempotency-Key came with another body before, which made job {error.job_id}"
             return Problem(Kind.IDEMPOTENCY_KEY_REUSED, detail, (fault,), {"job_id": error.job_id})
+    return _of_schedules(error)
+
+
+def _of_schedules(error: errors.SteepleError) -> Problem | None:
+    match error:
+        case errors.InvalidSchedule():
+            return _at_fault(Kind.INVALID_REQUEST, error.errors)
+        case errors.ScheduleNotFound():
+            return Problem(Kind.SCHEDULE_NOT_FOUND, str(error))
+        case errors.ScheduleNameTaken():
+            faults = (Fault("/name", str(error)),)
+            return Problem(Kind.SCHEDULE_NAME_TAKEN, str(error), faults, {"schedule_id": error.schedule_id})
+        case errors.ScheduleIsCode():
+            return Problem(Kind.SCHEDULE_IS_CODE, str(error), members={"schedule_id": error.schedule_id})
+        case errors.ScheduleChanged():
+            facts = {"schedule_id": error.schedule_id, "version": error.version}
+            return Problem(Kind.PRECONDITION_FAILED, str(error), members=facts)
     return None
 
 

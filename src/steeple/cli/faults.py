@@ -81,6 +81,8 @@ def _explain_refusal(error: Exception) -> Fault:
     match error:
         case client.JobNotFound():
             return Fault(f"no job {error.job_id}", ExitCode.NOT_FOUND)
+        case client.NotFound():
+            return Fault(error.problem.detail or str(error), ExitCode.NOT_FOUND)
         case client.Conflict():
             return Fault(error.problem.detail or str(error), ExitCode.CONFLICT)
         case client.InvalidRequest():

@@ -93,6 +93,10 @@ class AsyncClient:
     async def workers(self) -> list[models.Worker]:
         return await self._send(wire.workers())
 
+    async def send(self, request: wire.Request[T]) -> T:
+        """Send a request that ``steeple.client.schedules`` builds, and read the reply."""
+        return await self._send(request)
+
     async def close(self) -> None:
         await self._http.aclose()
 

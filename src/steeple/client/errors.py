@@ -7,8 +7,10 @@
     │   ├── InvalidRequest            400, 413, 422: ``errors`` points at the fields
     │   ├── Unauthorized              401: no API key, or one that the API does not know
     │   ├── Forbidden                 403: the key's scopes do not allow this
-    │   ├── JobNotFound               404 for a job: ``job_id``
-    │   ├── Conflict                  409: the job's state, or a held unique key, does not allow this
+    │   ├── NotFound                  404
+    │   │   └── JobNotFound           for a job: ``job_id``
+    │   ├── Conflict                  409: the state of it, or a key or name that is taken, does not allow this
+    │   │   └── Outdated              412: it is no longer the version that was to be changed
     │   ├── RateLimited               429: ``retry_after`` seconds
     │   └── Unavailable               503: ``retry_after`` seconds
     ├── UnexpectedReply               what answered does not speak Steeple's API
@@ -69,7 +71,11 @@ class Forbidden(ApiError):
     """The key is known, and its scopes do not reach this far."""
 
 
-class JobNotFound(ApiError):
+class NotFound(ApiError):
+    """There is none of this id."""
+
+
+class JobNotFound(NotFound):
     def __init__(self, status: int, problem: Problem, job_id: str) -> None:
         super().__init__(status, problem)
         self.job_id = job_id
@@ -77,6 +83,10 @@ class JobNotFound(ApiError):
 
 class Conflict(ApiError):
     """The job's state does not allow this, or an active job holds the unique key; ``problem`` says which."""
+
+
+class Outdated(Conflict):
+    """Somebody else has changed it; read it again, and decide anew."""
 
 
 class RetryLater(ApiError):

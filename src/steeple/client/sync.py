@@ -89,6 +89,10 @@ class Client:
     def workers(self) -> list[models.Worker]:
         return self._send(wire.workers())
 
+    def send(self, request: wire.Request[T]) -> T:
+        """Send a request that ``steeple.client.schedules`` builds, and read the reply."""
+        return self._send(request)
+
     def close(self) -> None:
         self._http.close()
 

@@ -8,45 +8,23 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
-    DateTime,
-    Double,
     Enum,
     ForeignKey,
     Identity,
     Index,
-    Integer,
-    LargeBinary,
-    MetaData,
     SmallInteger,
-    Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from steeple.domain.states import State
+from steeple.store.declarative import Table as Table
+from steeple.store.schedule_tables import Backfill as Backfill
+from steeple.store.schedule_tables import Fire as Fire
+from steeple.store.schedule_tables import Schedule as Schedule
 
 job_state = Enum(State, name="job_state", values_callable=lambda states: [state.value for state in states])
-
-
-class Table(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "pk": "%(table_name)s_pkey",
-            "fk": "%(table_name)s_%(column_0_name)s_fkey",
-            "ck": "%(table_name)s_%(constraint_name)s_check",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        datetime: DateTime(timezone=True),
-        str: Text(),
-        bytes: LargeBinary(),
-        float: Double(),
-        int: Integer(),
-        dict[str, Any]: JSON(),
-        list[str]: ARRAY(Text()),
-    }
 
 
 class Job(Table):
@@ -91,6 +69,11 @@ class Job(Table):
         CheckConstraint("crashes BETWEEN 0 AND 3", name="crashes"),
         Index("jobs_due", "queue", "priority", "run_at", "id", postgresql_where=text("state = 'PENDING'")),
         Index("jobs_running", "worker_id", postgresql_where=text("state = 'RUNNING'")),
+        Index(
+            "jobs_scheduled",
+            "schedule_id",
+            postgresql_where=text("schedule_id IS NOT NULL AND state IN ('PENDING', 'RUNNING')"),
+        ),
         Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(
             "jobs_expiring",

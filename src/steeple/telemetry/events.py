@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
 
 import structlog
 
@@ -167,6 +169,21 @@ def jobs_expired(jobs: int) -> None:
 
 def jobs_pruned(jobs: int) -> None:
     _log.debug("jobs_pruned", jobs=jobs)
+
+
+def fire_failed(schedule_id: UUID, time: datetime, why: str | None) -> None:
+    """A schedule's fire could make no job."""
+    _log.error("fire_failed", schedule_id=str(schedule_id), time=time.isoformat(), why=why)
+
+
+def fires_missed(schedule_id: UUID, time: datetime, why: str | None) -> None:
+    """From this time on, fires of a schedule are not made up."""
+    _log.warning("fires_missed", schedule_id=str(schedule_id), time=time.isoformat(), why=why)
+
+
+def schedule_name_taken(name: str) -> None:
+    """Declared in code, and there is one of this name that was made over the API: that is left as it is."""
+    _log.error("schedule_name_taken", name=name)
 
 
 def api_started(url: str) -> None:
