@@ -13,6 +13,9 @@
     ├── StateConflict                 the job's state does not allow the action
     ├── UniqueKeyHeld                 an active job holds the unique key
     ├── IdempotencyKeyReused          same idempotency key, another request
+    ├── OperationNotFound
+    ├── OperationOver                 the operation has ended, and cannot be aborted
+    ├── OperationKeyReused            same idempotency key, another operation
     ├── CutOff                        a worker could not work for long, and ended
     ├── WaitTimeout                   the job has not ended in time
     ├── JobFailed                     ``Handle.result`` of a job that ended FAILED
@@ -100,6 +103,24 @@ class IdempotencyKeyReused(SteepleError):
     def __init__(self, key: str, job_id: str) -> None:
         super().__init__(f"idempotency key {key!r} was used for another request, job {job_id}")
         self.key, self.job_id = key, job_id
+
+
+class OperationNotFound(SteepleError):
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"no operation {operation_id}")
+        self.operation_id = operation_id
+
+
+class OperationOver(SteepleError):
+    def __init__(self, operation_id: str, state: str) -> None:
+        super().__init__(f"operation {operation_id} is {state}: cannot abort")
+        self.operation_id, self.state = operation_id, state
+
+
+class OperationKeyReused(SteepleError):
+    def __init__(self, key: str, operation_id: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used for another request, operation {operation_id}")
+        self.key, self.operation_id = key, operation_id
 
 
 class CutOff(SteepleError):

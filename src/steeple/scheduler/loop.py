@@ -14,6 +14,7 @@ from time import monotonic
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
 from steeple.scheduler.expire import expire
+from steeple.scheduler.operate import Operate
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
@@ -123,6 +124,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("expire", lambda: expire(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
+        Tick("operate", Operate(engine, single)),
         Tick("prune", Prune(engine, single, settings)),
     )
     waking = threading.Thread(target=_wake, args=[wake_due, stop, troubles], name="wake_due", daemon=True)

@@ -83,13 +83,27 @@ def read_page(
     return Page(jobs, search.stopped_at)
 
 
+def find_ids(
+    connection: Connection,
+    wanted: JobFilter,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    patience: float = _PATIENCE_SECONDS,
+) -> Found:
+    """The ids of such a page; to go on, ask for what is before its horizon."""
+    search = _Search(connection, wanted, limit, patience)
+    ids = search.find(min(before or _LAST_ID, _upper(wanted)))
+    return Found(ids, ids[-1] if len(ids) == limit else search.stopped_at)
+
+
 class _Search:
     """One search for ids; ``stopped_at`` is where patience ended, None if all was looked at."""
 
     def __init__(self, connection: Connection, wanted: JobFilter, limit: int, patience: float) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._parameters = _parameters(wanted) | {"limit": limit}
+        self._parameters = match_parameters(wanted) | {"limit": limit}
         self._limit = limit
         self._until = monotonic() + patience
         self.stopped_at: UUID | None = None
@@ -163,7 +177,8 @@ class _Search:
         return find_in_window(self._connection, self._parameters, before, window)
 
 
-def _parameters(wanted: JobFilter) -> dict[str, Any]:
+def match_parameters(wanted: JobFilter) -> dict[str, Any]:
+    """What the statements of ``finding`` are told of a filter."""
     escaped = None if wanted.search is None else _escaped(wanted.search)
     states = wanted.states or tuple(State)
     return {

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 import structlog
 
@@ -167,6 +168,15 @@ def jobs_expired(jobs: int) -> None:
 
 def jobs_pruned(jobs: int) -> None:
     _log.debug("jobs_pruned", jobs=jobs)
+
+
+def operation_done(operation_id: UUID, action: str, *, done: int, skipped: int) -> None:
+    _log.info("operation_done", operation_id=str(operation_id), action=action, done=done, skipped=skipped)
+
+
+def operation_held_up(operation_id: UUID, error: BaseException) -> None:
+    """It waits for somebody who holds a job or a unique key for long; it tries again."""
+    _log.warning("operation_held_up", operation_id=str(operation_id), error=_first_line(error))
 
 
 def api_started(url: str) -> None:

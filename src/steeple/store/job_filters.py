@@ -1,0 +1,69 @@
+"""Filters of jobs beside the list: as a document that can be kept, and how many jobs match."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from steeple.domain.priority import Priority
+from steeple.domain.states import State
+from steeple.store.finding import count_matching
+from steeple.store.listing import JobFilter, find_ids, match_parameters
+
+_TOOK_TOO_LONG = "57014"
+_PAGE = 10_000
+
+# How long the next statements may take, until the transaction ends or goes back to a savepoint.
+_LIMIT_TIME = text("SELECT set_config('statement_timeout', :limit, true)")
+
+
+def filter_document(wanted: JobFilter) -> dict[str, Any]:
+    """A filter by the names that it has in the API, without what is not given."""
+    given: dict[str, Any] = {
+        "state": [state.value for state in wanted.states],
+        "task": list(wanted.tasks),
+        "queue": list(wanted.queues),
+        "priority": [priority.value for priority in wanted.priorities],
+        "tag": list(wanted.tags),
+        "created_after": wanted.created_after and wanted.created_after.isoformat(),
+        "created_before": wanted.created_before and wanted.created_before.isoformat(),
+        "q": wanted.search,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def read_filter(document: Mapping[str, Any]) -> JobFilter:
+    """The filter that such a document stands for."""
+    after, before = document.get("created_after"), document.get("created_before")
+    return JobFilter(
+        states=tuple(map(State, document.get("state", ()))),
+        tasks=tuple(document.get("task", ())),
+        queues=tuple(document.get("queue", ())),
+        priorities=tuple(map(Priority, document.get("priority", ()))),
+        tags=tuple(document.get("tag", ())),
+        created_after=None if after is None else datetime.fromisoformat(after),
+        created_before=None if before is None else datetime.fromisoformat(before),
+        search=document.get("q"),
+    )
+
+
+def count_in_time(connection: Connection, wanted: JobFilter, patience: float) -> int | None:
+    """How many jobs match; None if they cannot be counted in ``patience`` seconds. Needs a transaction."""
+    trial = connection.begin_nested()
+    try:
+        connection.execute(_LIMIT_TIME, {"limit": f"{max(1, round(patience * 1000))}ms"})
+        return count_matching(connection, match_parameters(wanted))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _TOOK_TOO_LONG:
+            raise
+        return None
+    finally:
+        trial.rollback()
+
+
+def count_some(connection: Connection, wanted: JobFilter, patience: float) -> int:
+    """A number of jobs that match, at least: as many as are found in ``patience`` seconds."""
+    found = find_ids(connection, wanted, limit=_PAGE, patience=patience)
+    return len(found.ids)
