@@ -217,6 +217,19 @@ def test_deletes_and_a_roll_up_count_each_job_once(playground: Playground) -> No
         playground.sql("UPDATE watermarks SET at = 'epoch'")
 
 
+@pytest.mark.parametrize("is_counted_first", [True, False])
+def test_a_job_that_is_being_counted_is_not_counted_by_its_delete(
+    playground: Playground, *, is_counted_first: bool
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    playground.add_many(3, now=None)
+    playground.sql("UPDATE jobs SET state = 'FAILED', finished_at = now() WHERE state = 'PENDING'")
+    acts = [lambda connection: roll_up(connection, now=later), advance(make(playground, DELETE))]
+    race(playground, *(acts if is_counted_first else reversed(acts)))
+    assert playground.value("SELECT CAST(sum(jobs) AS int) FROM finished_totals") == 3
+    assert playground.value("SELECT COALESCE(sum(jobs), 0) FROM finished_minutes") == 0
+
+
 def test_moved_jobs_are_not_claimed_from_their_old_queue(playground: Playground) -> None:
     playground.add(now=None, queue="old", priority=Priority.HIGH)
     claimant = playground.worker()
