@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from playground import NOW, Attempt, Playground
@@ -16,7 +17,8 @@ from steeple.domain.operation import Action, OperationState, Order
 from steeple.domain.priority import Priority
 from steeple.domain.states import ACTIVE, TERMINAL, State
 from steeple.errors import OperationKeyReused, OperationNotFound, OperationOver
-from steeple.store import operations, transitions
+from steeple.store import finding, operations, transitions
+from steeple.store.job_filters import filter_document, preview, read_filter
 from steeple.store.listing import JobFilter
 from steeple.store.operations import Made, NewOperation, OperationView, Progress
 from steeple.store.rollup import roll_up
@@ -33,6 +35,13 @@ LATER = TODAY + timedelta(hours=1)
 
 def at(seconds: float) -> datetime:
     return TODAY + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def slow_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting takes its time."""
+    slow = text("SELECT count(*) FROM jobs, pg_sleep(0.2) WHERE task = ANY (CAST(:tasks AS text[]))")
+    monkeypatch.setattr(finding, "_COUNT", slow)
 
 
 def make(playground: Playground, order: Order, wanted: JobFilter = OF_TASK, **fields: Any) -> Made:
@@ -142,7 +151,7 @@ def test_the_filters_are_those_of_the_list(playground: Playground, wanted: JobFi
 
 def test_a_filter_is_kept_as_it_was_given(playground: Playground) -> None:
     wanted = JobFilter((State.FAILED, State.PENDING), ("t",), ("q",), (Priority.LOW,), ("red",), at(1), at(2), "50%")
-    assert operations.read_filter(operations.filter_document(wanted)) == wanted
+    assert read_filter(filter_document(wanted)) == wanted
 
 
 def test_an_operation_goes_batch_by_batch_and_acts_on_each_job_once(playground: Playground) -> None:
@@ -284,11 +293,31 @@ def test_an_operation_on_nothing_is_done_at_once(playground: Playground) -> None
     assert made.finished_at is not None
 
 
-def test_what_cannot_be_counted_in_time_has_no_total_until_it_is_done(playground: Playground) -> None:
+def test_what_cannot_be_counted_in_time_has_no_total_until_it_is_done(
+    playground: Playground, slow_look_ups: None
+) -> None:
     playground.add_many(2)
-    made = make(playground, CANCEL, patience=0.0).operation
-    assert made.total in (None, 2)
+    made = make(playground, CANCEL, patience=0.05).operation
+    assert (made.total, made.state) == (None, OperationState.PENDING)
     assert finish(playground, made.id).total == 2
+
+
+def test_a_preview_counts_what_matches_and_shows_the_newest(playground: Playground) -> None:
+    jobs = playground.add_many(12)
+    playground.add(task="other")
+    with playground.engine.begin() as connection:
+        found = preview(connection, OF_TASK)
+    assert (found.count, found.is_exact) == (12, True)
+    assert [job.id for job in found.sample] == jobs[:-11:-1]
+
+
+def test_a_preview_that_cannot_count_in_time_says_so(playground: Playground, slow_look_ups: None) -> None:
+    playground.add_many(3)
+    with playground.engine.begin() as connection:
+        found = preview(connection, OF_TASK, patience=0.05)
+        timeout = connection.exec_driver_sql("SHOW statement_timeout").scalar_one()
+    assert (found.count, found.is_exact, len(found.sample)) == (3, False, 3)
+    assert timeout == "30s"
 
 
 def test_an_aborted_operation_acts_on_nothing_more(playground: Playground) -> None:
@@ -335,12 +364,13 @@ def test_making_the_same_again_after_a_lost_answer_makes_one(playground: Playgro
 def test_operations_take_turns(playground: Playground) -> None:
     playground.add_many(4)
     made = [make(playground, order).operation.id for order in (RAISE, MOVE)]
-    turns = []
+    turns: list[UUID] = []
     for _ in range(4):
         with playground.engine.begin() as connection:
-            turns.append(operations.next_operation(connection))
-        assert turns[-1] is not None
-        advance(playground, turns[-1], 1)
+            turn = operations.next_operation(connection)
+        assert turn is not None
+        advance(playground, turn, 1)
+        turns.append(turn)
     assert sorted(turns[:2]) == sorted(turns[2:]) == sorted(made)
 
 

@@ -40,12 +40,12 @@ async def list_jobs(request: Request, caller: Reader, query: Annotated[JobQuery,
     A search that takes too long stops early: such a page has fewer jobs than `limit`, and a `next_cursor`.
     """
     limit = min(query.limit, MOST_PAGE_JOBS)
-    before = None if query.cursor is None else _read_cursor(query.cursor)
+    before = None if query.cursor is None else read_cursor(query.cursor)
     wanted = _filter(query)
     page = await services_of(request).reads.run(
         lambda connection: read_page(connection, wanted, limit=limit, before=before)
     )
-    return json_reply(page_text(page.jobs, None if page.next_before is None else _write_cursor(page.next_before)))
+    return json_reply(page_text(page.jobs, None if page.next_before is None else write_cursor(page.next_before)))
 
 
 @router.get(
@@ -121,16 +121,18 @@ def _filter(query: JobQuery) -> JobFilter:
     )
 
 
-def _write_cursor(before: UUID) -> str:
+def write_cursor(before: UUID) -> str:
+    """Where the page goes on whose last id this is."""
     return base64.urlsafe_b64encode(_CURSOR_VERSION + before.bytes).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> UUID:
+def read_cursor(cursor: str) -> UUID:
+    """Raises ``Refusal``."""
     try:
         found = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[1:]
     except ValueError:
         found = b""
-    if len(found) != 16 or _write_cursor(UUID(bytes=found)) != cursor:
+    if len(found) != 16 or write_cursor(UUID(bytes=found)) != cursor:
         fault = Fault("/cursor", "is no cursor of this API", "query")
         raise refusal(Kind.INVALID_REQUEST, "cursor is no cursor of this API", fault)
     return UUID(bytes=found)

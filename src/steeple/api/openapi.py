@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from steeple.api import examples, schemas
+from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
 from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
@@ -25,13 +26,22 @@ _EVERYWHERE: Final = (
 )
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (
+    SubmitRequest,
+    BatchRequest,
+    JobChange,
+    OperationRequest,
+    Nothing,
+)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
     schemas.Batch,
     schemas.Attempts,
     schemas.Logs,
+    schemas.Operation,
+    schemas.OperationPage,
+    schemas.OperationPreview,
     schemas.Tasks,
     schemas.Queues,
     schemas.Workers,
@@ -52,6 +62,7 @@ that they do not know. Every refusal is a problem document (RFC 9457) with a `re
 
 _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
+    {"name": "operations", "description": "One action on every job that matches a filter."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
     {"name": "workers", "description": "Who runs them."},
@@ -60,7 +71,8 @@ _TAGS: Final = [
 
 _HEADERS: Final[dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "The same key with the same body gives the same job again, with `Idempotent-Replayed: true`.",
+        "description": "The same key with the same body gives the same job or operation again, with "
+        "`Idempotent-Replayed: true`.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     },
     "Prefer": {
@@ -101,6 +113,12 @@ def links_of_job(*more: str, at: str = "/id") -> dict[str, Any]:
     """``links`` of a reply that names a job ``at`` this place: operations on it, by their ids."""
     names = ("show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", *more)
     return {name: {"operationId": name, "parameters": {"job_id": f"$response.body#{at}"}} for name in names}
+
+
+def links_of_operation(at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names an operation ``at`` this place."""
+    names = ("show_operation", "abort_operation")
+    return {name: {"operationId": name, "parameters": {"operation_id": f"$response.body#{at}"}} for name in names}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from steeple.client.errors import (
     Forbidden,
     InvalidRequest,
     JobNotFound,
+    OperationNotFound,
+    OperationTimeout,
     RateLimited,
     TransportError,
     Unauthorized,
@@ -15,7 +17,7 @@ from steeple.client.errors import (
     UnexpectedReply,
     WaitTimeout,
 )
-from steeple.client.models import Job
+from steeple.client.models import Job, Operation, OperationPreview
 from steeple.client.sync import Client
 
 __all__ = [
@@ -28,6 +30,10 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobNotFound",
+    "Operation",
+    "OperationNotFound",
+    "OperationPreview",
+    "OperationTimeout",
     "RateLimited",
     "TransportError",
     "Unauthorized",

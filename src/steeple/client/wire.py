@@ -116,14 +116,14 @@ def submit(task: str, args: Mapping[str, Any] | None, options: Mapping[str, Any]
     wait = members.pop("wait", None)
     if wait is not None:
         headers["Prefer"] = f"wait={wait:g}"
-    body = _json({"task": task, "args": args or {}} | members)
+    body = json_body({"task": task, "args": args or {}} | members)
     return Request("POST", "/v1/jobs", _one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True)
 
 
 def submit_batch(jobs: Sequence[Mapping[str, Any]], *, partial: bool) -> Request[list[models.BatchItem]]:
     # The contract gives a batch no idempotency key: it is not repeatable.
     query = (("partial", "true"),) if partial else ()
-    body = _json({"jobs": [dict(job) for job in jobs]})
+    body = json_body({"jobs": [dict(job) for job in jobs]})
     return Request("POST", "/v1/jobs/batch", _many("jobs", models.BatchItem), query, body=body)
 
 
@@ -142,7 +142,7 @@ def retry(job_id: str) -> Request[Job]:
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Request[Job]:
-    return Request("PATCH", _job_path(job_id), _one(Job), body=_json(changes), job_id=job_id)
+    return Request("PATCH", _job_path(job_id), _one(Job), body=json_body(changes), job_id=job_id)
 
 
 def attempts(job_id: str) -> Request[list[models.Attempt]]:
@@ -299,7 +299,7 @@ def _text(value: object) -> str:
     return str(_plain(value) if isinstance(value, datetime) else value)
 
 
-def _json(members: Mapping[str, Any]) -> bytes:
+def json_body(members: Mapping[str, Any]) -> bytes:
     """Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold, NaN and naive times among it."""
     return json.dumps(members, default=_plain, allow_nan=False).encode()
 

@@ -1,6 +1,7 @@
 """Filters of jobs beside the list: as a document that can be kept, and how many jobs match."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +11,15 @@ from sqlalchemy.exc import DBAPIError
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.store.finding import count_matching
-from steeple.store.listing import JobFilter, find_ids, match_parameters
+from steeple.store.listing import JobFilter, find_ids, match_parameters, read_page
+from steeple.store.reads import JobView
 
 _TOOK_TOO_LONG = "57014"
-_PAGE = 10_000
+_ENOUGH = 10_000
+_SAMPLE = 10
+
+COUNT_SECONDS = 2.0
+"""For so long somebody who asks for a count, or makes an operation, is kept waiting for it."""
 
 # How long the next statements may take, until the transaction ends or goes back to a savepoint.
 _LIMIT_TIME = text("SELECT set_config('statement_timeout', :limit, true)")
@@ -63,7 +69,24 @@ def count_in_time(connection: Connection, wanted: JobFilter, patience: float) ->
         trial.rollback()
 
 
-def count_some(connection: Connection, wanted: JobFilter, patience: float) -> int:
-    """A number of jobs that match, at least: as many as are found in ``patience`` seconds."""
-    found = find_ids(connection, wanted, limit=_PAGE, patience=patience)
-    return len(found.ids)
+@dataclass(frozen=True)
+class Preview:
+    """``count`` jobs match, or at least so many if it ``is_exact`` not; ``sample``: the newest few of them."""
+
+    count: int
+    is_exact: bool
+    sample: tuple[JobView, ...]
+
+
+def preview(connection: Connection, wanted: JobFilter, *, patience: float = COUNT_SECONDS) -> Preview:
+    """What matches now. Needs a transaction."""
+    sample = read_page(connection, wanted, limit=_SAMPLE).jobs
+    count = count_in_time(connection, wanted, patience)
+    if count is not None:
+        return Preview(count, is_exact=True, sample=sample)
+    return Preview(_count_some(connection, wanted), is_exact=False, sample=sample)
+
+
+def _count_some(connection: Connection, wanted: JobFilter) -> int:
+    """So many match at least: they were found."""
+    return len(find_ids(connection, wanted, limit=_ENOUGH).ids)

@@ -19,7 +19,7 @@ from steeple.domain.priority import Priority
 from steeple.errors import OperationKeyReused, OperationNotFound, OperationOver
 from steeple.store.bulk import act
 from steeple.store.finding import hold_matching
-from steeple.store.job_filters import count_in_time, filter_document, read_filter
+from steeple.store.job_filters import COUNT_SECONDS, count_in_time, filter_document, read_filter
 from steeple.store.listing import JobFilter, find_ids, match_parameters
 from steeple.store.skips import add_missing, add_skips
 
@@ -97,8 +97,6 @@ DELETE FROM operations WHERE finished_at < now() - CAST(:retention AS float8) * 
 _AT_ONCE = timedelta(microseconds=1)
 """The least step of time that is stored."""
 
-_COUNT_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class NewOperation:
@@ -143,7 +141,7 @@ class Progress:
 
 
 def make_operation(
-    connection: Connection, new: NewOperation, *, patience: float = _COUNT_SECONDS, now: datetime | None = None
+    connection: Connection, new: NewOperation, *, patience: float = COUNT_SECONDS, now: datetime | None = None
 ) -> Made:
     """Store an operation, to be worked off. Counts for ``patience`` seconds what it covers. Needs a transaction.
 
