@@ -33,15 +33,18 @@ CHECKS = [
 
 schema = schemathesis.openapi.from_dict(create_app(None, NOWHERE).openapi())
 KNOWN_IDS: list[str] = []
+KNOWN_OPERATIONS: list[str] = []
 
 
 @schema.hook
 def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Every other id is that of a job which is there, in one of the states."""
+    """Every other id is that of a job or operation which is there, in one of the states."""
     if not parameters or not KNOWN_IDS:
         return parameters
-    number = sum(map(ord, str(parameters["job_id"])))
-    return {"job_id": KNOWN_IDS[number // 2 % len(KNOWN_IDS)]} if number % 2 else parameters
+    ((name, value),) = parameters.items()
+    number = sum(map(ord, str(value)))
+    known = KNOWN_IDS if name == "job_id" else KNOWN_OPERATIONS
+    return {name: known[number // 2 % len(known)]} if number % 2 else parameters
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,8 @@ def played(shared_database_url: str) -> Iterator[Api]:
         KNOWN_IDS[:] = [str(playground.ended(state, now=None).id) for state in (State.FAILED, State.SUCCESS)]
         KNOWN_IDS.append(str(playground.running(now=None, queue="r").id))
         KNOWN_IDS.append(str(playground.add(queue="p", delay=timedelta(days=1).total_seconds(), now=None)))
+        body = {"action": "cancel", "filter": {"task": "t"}}
+        KNOWN_OPERATIONS[:] = [api.http.post("/v1/operations", json=body).json()["id"] for _ in range(2)]
         yield api
     playground.close()
 

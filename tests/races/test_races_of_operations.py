@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
+from operating import CANCEL, DELETE, OF_TASK, RETRY, Operating
 from playground import Playground, end
 from steeple.domain.job import NewJob
 from steeple.domain.operation import Action, OperationState, Order
@@ -19,37 +20,22 @@ from steeple.store import operations, transitions
 from steeple.store.exchange import exchange
 from steeple.store.inbox import Accepted, insert_jobs
 from steeple.store.listing import JobFilter
-from steeple.store.operations import NewOperation, OperationView
+from steeple.store.operations import OperationView
 from steeple.store.rollup import roll_up
 
 ROUNDS = 10
-CANCEL, RETRY, DELETE = Order(Action.CANCEL), Order(Action.RETRY), Order(Action.DELETE)
-OF_TASK = JobFilter(tasks=("t",))
 
 
 def make(playground: Playground, order: Order, wanted: JobFilter = OF_TASK) -> UUID:
-    with playground.engine.begin() as connection:
-        new = NewOperation(uuid7(), order, wanted)
-        return operations.make_operation(connection, new, patience=5.0).operation.id
+    return Operating(playground).made(order, wanted)
 
 
 def advance(operation_id: UUID, limit: int = 100) -> Act:
     return lambda connection: operations.advance(connection, operation_id, limit=limit)
 
 
-def read(playground: Playground, operation_id: UUID) -> OperationView:
-    with playground.engine.begin() as connection:
-        return operations.read_operation(connection, operation_id)
-
-
 def run(playground: Playground, *operation_ids: UUID) -> list[OperationView]:
-    for operation_id in operation_ids:
-        found = read(playground, operation_id)
-        while found.state in (OperationState.PENDING, OperationState.RUNNING):
-            with playground.engine.begin() as connection:
-                advance(operation_id)(connection)
-            found = read(playground, operation_id)
-    return [read(playground, operation_id) for operation_id in operation_ids]
+    return [Operating(playground).finish(operation_id) for operation_id in operation_ids]
 
 
 def test_a_job_that_is_being_claimed_is_told_to_stop(playground: Playground) -> None:
@@ -162,7 +148,7 @@ def test_a_batch_that_is_cut_off_is_done_again_from_where_it_began(playground: P
     with playground.transaction() as cut_off:
         advance(operation_id, 2)(cut_off)
         cut_off.rollback()
-    assert read(playground, operation_id).state == OperationState.PENDING
+    assert Operating(playground).read(operation_id).state == OperationState.PENDING
     (found,) = run(playground, operation_id)
     assert found.done == 3
     assert {playground.read(job_id).fence for job_id in jobs} == {2}

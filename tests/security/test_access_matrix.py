@@ -26,6 +26,9 @@ PUBLIC = {
 }
 """What needs no key: pages and probes."""
 
+OPERATION = "019ab4c9-51aa-7b1f-9a0e-7c9d4e2f6b13"
+"""The id of the one that is there."""
+
 JOB = {"task": "add", "args": {"a": 1, "b": 2}}
 NOWHERE = Settings(database_url="postgresql://nobody@nowhere/none", broker_url=None)
 
@@ -49,6 +52,10 @@ ROWS = {
     ("GET", "/v1/jobs/{job_id}"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/attempts"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/logs"): Row(Scope.READ),
+    ("POST", "/v1/operations"): Row(Scope.WRITE, {"action": "cancel", "filter": {"task": "t"}}),
+    ("GET", "/v1/operations"): Row(Scope.READ),
+    ("GET", "/v1/operations/{operation_id}"): Row(Scope.READ),
+    ("POST", "/v1/operations/{operation_id}/abort"): Row(Scope.WRITE),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/workers"): Row(Scope.READ),
@@ -81,18 +88,22 @@ class Stage:
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        return self.api.http.request(method, path.format(job_id=job_id), json=body, headers=headers)
+        path = path.format(job_id=job_id, operation_id=OPERATION)
+        return self.api.http.request(method, path, json=body, headers=headers)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
+        made = self.playground.sql("SELECT CAST(to_jsonb(operations) AS text) FROM operations ORDER BY id")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
-        return [*map(tuple, jobs), *map(tuple, self.playground.sql(rest))]
+        return [*map(tuple, jobs), *map(tuple, made), *map(tuple, self.playground.sql(rest))]
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own."""
+        """A job in this state, in a queue of its own; and an operation that has not begun."""
+        self.playground.sql("DELETE FROM operations")
+        self.playground.sql("INSERT INTO operations (id, action, filter) VALUES (:id, 'cancel', '{}')", id=OPERATION)
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
             return self.playground.add(queue=queue, delay=3600.0, now=None)
@@ -197,7 +208,7 @@ def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING)))
+    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING), operation_id=OPERATION))
     assert (reply.status_code, reply.content) == (401, b"")
 
 

@@ -5,36 +5,30 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from uuid_utils.compat import uuid7
 
+from operating import CANCEL, OF_TASK, Operating
 from playground import Playground
 from steeple.domain.operation import Action, OperationState, Order
-from steeple.domain.priority import Lane, Priority
+from steeple.domain.priority import Binding, Lane, Priority
 from steeple.domain.states import State
 from steeple.embedded.processes import wait_until
 from steeple.scheduler.operate import Operate
-from steeple.store import operations
 from steeple.store.engine import DatabaseError
 from steeple.store.listing import JobFilter
-from steeple.store.operations import NewOperation, OperationView
+from steeple.store.operations import OperationView
 
 StartScheduler = Callable[..., None]
 Waiting = Callable[[Lane], int]
 
 PATIENCE = 30.0
-CANCEL = Order(Action.CANCEL)
-OF_TASK = JobFilter(tasks=("t",))
 
 
 def make(playground: Playground, order: Order = CANCEL, wanted: JobFilter = OF_TASK) -> UUID:
-    with playground.engine.begin() as connection:
-        new = NewOperation(uuid7(), order, wanted)
-        return operations.make_operation(connection, new, patience=5.0).operation.id
+    return Operating(playground).made(order, wanted)
 
 
 def read(playground: Playground, operation_id: UUID) -> OperationView:
-    with playground.engine.begin() as connection:
-        return operations.read_operation(connection, operation_id)
+    return Operating(playground).read(operation_id)
 
 
 def operate(playground: Playground) -> Operate:
@@ -124,8 +118,6 @@ def test_schedulers_work_off_what_is_there(
 def test_the_lanes_in_which_jobs_come_to_be_due_are_woken(
     playground: Playground, start_scheduler: StartScheduler, waiting: Waiting, order: Order, lane: Lane
 ) -> None:
-    from steeple.domain.priority import Binding
-
     playground.worker(binding=Binding(queues=(str(lane.queue),), priorities=(lane.priority,)))
     playground.add(now=None, queue="q")
     if order.action is Action.RETRY:
