@@ -155,8 +155,12 @@ def test_a_batch_that_is_cut_off_is_done_again_from_where_it_began(playground: P
     assert playground.value("SELECT count(*) FROM attempts") == 3
 
 
-def test_a_unique_key_that_is_being_taken_is_waited_for_and_the_others_are_started(playground: Playground) -> None:
-    """The batch sees no holder, meets it when it writes, and goes on job by job."""
+@pytest.mark.parametrize("looks", [3, 0], ids=["looked at again", "one by one"])
+def test_a_unique_key_that_is_being_taken_is_waited_for_and_the_others_are_started(
+    playground: Playground, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """The batch sees no holder, and meets it when it writes."""
+    monkeypatch.setattr("steeple.store.bulk._LOOKS", looks)
     ended = [playground.add(now=None, unique_key=key) for key in ("k", "l")]
     playground.sql("UPDATE jobs SET state = 'CANCELLED', finished_at = now()")
     operation_id = make(playground, RETRY)

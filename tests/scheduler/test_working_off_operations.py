@@ -1,10 +1,13 @@
 """Schedulers work operations off: soon, in batches that end in a moment, whoever of them dies, and wake the lanes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from test_scheduler_process import SchedulerProcess
 
 from operating import CANCEL, OF_TASK, Operating
 from playground import Playground
@@ -104,6 +107,46 @@ def test_schedulers_work_off_what_is_there(
     assert wait_until(lambda: [read(playground, each).state for each in made] == done, PATIENCE)
     assert sum(read(playground, each).done for each in made) == 300
     assert {row.fence for row in playground.sql("SELECT fence FROM jobs")} == {1}
+
+
+def test_a_scheduler_that_is_killed_in_the_middle_leaves_the_rest_to_another(
+    playground: Playground, broker_url: str, tmp_path: Path
+) -> None:
+    jobs = 2000
+    playground.add_many(jobs, now=None)
+    playground.sql("UPDATE jobs SET state = 'SUCCESS', finished_at = now() - interval '1 min'")
+    operation_id = make(playground, Order(Action.RETRY))
+    with slow_updates(playground):
+        killed = SchedulerProcess(playground.url, broker_url, tmp_path / "killed.log")
+        assert wait_until(lambda: read(playground, operation_id).done > 0, PATIENCE)
+        killed.process.kill()
+        killed.process.wait(PATIENCE)
+    half = read(playground, operation_id)
+    assert (half.state, half.done < jobs) == (OperationState.RUNNING, True)
+    other = SchedulerProcess(playground.url, broker_url, tmp_path / "other.log")
+    try:
+        assert wait_until(lambda: read(playground, operation_id).state == OperationState.DONE, PATIENCE)
+    finally:
+        other.stop()
+    found = read(playground, operation_id)
+    assert (found.done, found.skipped) == (jobs, 0)
+    assert {row.fence for row in playground.sql("SELECT fence FROM jobs")} == {1}
+    assert playground.value("SELECT count(*) FROM attempts") == jobs
+
+
+@contextmanager
+def slow_updates(playground: Playground) -> Iterator[None]:
+    """Each job takes a while to be changed."""
+    playground.sql(
+        "CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$"
+    )
+    playground.sql("CREATE TRIGGER slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION take_a_while()")
+    try:
+        yield
+    finally:
+        playground.sql("DROP TRIGGER slow ON jobs")
+        playground.sql("DROP FUNCTION take_a_while")
 
 
 @pytest.mark.parametrize(

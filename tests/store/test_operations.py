@@ -88,6 +88,24 @@ def test_jobs_that_come_later_are_not_covered(playground: Playground, operating:
     assert playground.read(late).state == State.PENDING
 
 
+def test_a_job_whose_id_was_made_by_a_clock_that_is_far_ahead_is_covered(
+    playground: Playground, operating: Operating
+) -> None:
+    playground.add()
+    playground.sql("UPDATE jobs SET id = 'fffffffe-ffff-7fff-bfff-ffffffffffff'")
+    operation_id = operating.made(CANCEL, now=today(1))
+    late = playground.add(now=today(2))
+    assert operating.finish(operation_id).done == 1
+    assert playground.read(late).state == State.PENDING
+
+
+def test_a_time_in_the_filter_bounds_it_too(playground: Playground, operating: Operating) -> None:
+    jobs = [playground.add(now=today(seconds)) for seconds in (0, 100, 200)]
+    found = operating.run(CANCEL, JobFilter(created_after=today(50), created_before=today(150)))
+    assert (found.done, found.total) == (1, 1)
+    assert playground.read(jobs[1]).state == State.CANCELLED
+
+
 def test_jobs_that_no_longer_match_are_told_at_the_end(playground: Playground, operating: Operating) -> None:
     jobs = playground.add_many(3, queue="q")
     operation_id = operating.make(CANCEL, JobFilter(queues=("q",))).operation.id

@@ -16,7 +16,10 @@ _BETWEEN_BATCHES_SECONDS = 0.005
 
 _FIRST_BATCH = 100
 _LARGEST_BATCH = 2000
-_LOCK_SECONDS = 1.0
+_LOCK_SECONDS = 0.5
+"""For a lock. Shorter than it takes PostgreSQL to look for a deadlock, which might end somebody else's transaction."""
+
+_SLOW_SECONDS = 1.0
 _HELD_UP_SECONDS = 2.0
 _FAILED_SECONDS = 30.0
 
@@ -53,7 +56,7 @@ class Operate:
         if progress is None:
             return
         took = monotonic() - began
-        if progress.looked_at == self._size or took > _LOCK_SECONDS:
+        if progress.looked_at == self._size or took > _SLOW_SECONDS:
             self._size = next_claim_size(self._size, took, _LARGEST_BATCH)
         if progress.operation.state in OVER:
             found = progress.operation

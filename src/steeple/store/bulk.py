@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from steeple.domain.operation import Action, Batch, HeldJob, Order, Skip, Skipped, obstacle
+from steeple.domain.states import TERMINAL
 from steeple.store.rollup import see_off
 
 # Cancels pending jobs at once; of running ones only the wish is noted, for their workers to act on.
@@ -58,6 +59,11 @@ SELECT unique_key, id FROM jobs
 WHERE unique_key = ANY (CAST(:keys AS text[])) AND unique_key IS NOT NULL AND state IN ('PENDING', 'RUNNING')
 """)
 
+_UNIQUE_VIOLATION = "23505"
+
+_LOOKS = 3
+"""At whether keys are free. Each fails only if one was taken after it."""
+
 
 def act(
     connection: Connection, order: Order, jobs: Sequence[HeldJob], made_at: datetime, *, now: datetime | None = None
@@ -66,26 +72,45 @@ def act(
     obstacles = {job.id: obstacle(order.action, job, made_at) for job in jobs}
     skipped = [Skipped(job_id, why) for job_id, why in obstacles.items() if why is not None]
     open_to_it = [job for job in jobs if obstacles[job.id] is None]
+    if not open_to_it:
+        return Batch(0, tuple(skipped))
     if order.action is Action.RETRY:
         retried = _retry_all(connection, open_to_it, now)
         return Batch(retried.done, (*skipped, *retried.skipped))
-    ids = [job.id for job in open_to_it]
+    _change(connection, order, open_to_it, now)
+    return Batch(len(open_to_it), tuple(skipped))
+
+
+def _change(connection: Connection, order: Order, jobs: Sequence[HeldJob], now: datetime | None) -> None:
+    ids = [job.id for job in jobs]
     match order.action:
         case Action.CANCEL:
             connection.execute(_CANCEL, {"ids": ids, "now": now})
         case Action.DELETE:
-            see_off(connection, ids)
+            see_off(connection, [job.id for job in jobs if job.state in TERMINAL])
             connection.execute(_DELETE, {"ids": ids})
         case Action.REPRIORITISE:
             assert order.priority is not None
             connection.execute(_REPRIORITISE, {"ids": ids, "priority": order.priority.rank})
         case Action.MOVE:
             connection.execute(_MOVE, {"ids": ids, "queue": order.queue})
-    return Batch(len(ids), tuple(skipped))
 
 
 def _retry_all(connection: Connection, jobs: Sequence[HeldJob], now: datetime | None) -> Batch:
-    """Of jobs with the same unique key one is started. Where somebody takes a key meanwhile, they go one by one."""
+    """Of jobs with the same unique key one is started.
+
+    Where somebody takes a key meanwhile, that is looked at again; where that goes on, jobs are started one by one.
+    """
+    for _ in range(_LOOKS):
+        free, skipped = _with_free_keys(connection, jobs)
+        if _retry(connection, free, now):
+            return Batch(len(free), skipped)
+    alone = [_retry_alone(connection, job, now) for job in jobs]
+    return Batch(alone.count(None), tuple(each for each in alone if each is not None))
+
+
+def _with_free_keys(connection: Connection, jobs: Sequence[HeldJob]) -> tuple[Sequence[HeldJob], tuple[Skipped, ...]]:
+    """The jobs that may be started, and the others."""
     holders = _holders(connection, jobs)
     free, skipped = [], []
     for job in jobs:
@@ -94,28 +119,27 @@ def _retry_all(connection: Connection, jobs: Sequence[HeldJob], now: datetime | 
             free.append(job)
         else:
             skipped.append(Skipped(job.id, Skip.KEY_HELD, holder))
-    try:
-        _retry(connection, free, now)
-    except IntegrityError:
-        alone = [_retry_alone(connection, job, now) for job in free]
-        skipped += [each for each in alone if each is not None]
-        return Batch(alone.count(None), tuple(skipped))
-    return Batch(len(free), tuple(skipped))
+    return free, tuple(skipped)
 
 
 def _retry_alone(connection: Connection, job: HeldJob, now: datetime | None) -> Skipped | None:
-    try:
-        _retry(connection, [job], now)
-    except IntegrityError:
-        return Skipped(job.id, Skip.KEY_HELD, _holders(connection, [job]).get(job.unique_key or ""))
-    return None
+    if _retry(connection, [job], now):
+        return None
+    return Skipped(job.id, Skip.KEY_HELD, _holders(connection, [job]).get(job.unique_key or ""))
 
 
-def _retry(connection: Connection, jobs: Iterable[HeldJob], now: datetime | None) -> None:
+def _retry(connection: Connection, jobs: Iterable[HeldJob], now: datetime | None) -> bool:
+    """False, and nothing is done, if one of them has a unique key that is held."""
     ids = [job.id for job in jobs]
-    with connection.begin_nested():
-        see_off(connection, ids)
-        connection.execute(_RETRY, {"ids": ids, "now": now})
+    try:
+        with connection.begin_nested():
+            see_off(connection, ids)
+            connection.execute(_RETRY, {"ids": ids, "now": now})
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        return False
+    return True
 
 
 def _holders(connection: Connection, jobs: Iterable[HeldJob]) -> dict[str, UUID]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -33,11 +33,16 @@ def filter_document(wanted: JobFilter) -> dict[str, Any]:
         "queue": list(wanted.queues),
         "priority": [priority.value for priority in wanted.priorities],
         "tag": list(wanted.tags),
-        "created_after": wanted.created_after and wanted.created_after.isoformat(),
-        "created_before": wanted.created_before and wanted.created_before.isoformat(),
+        "created_after": wanted.created_after and _text(wanted.created_after),
+        "created_before": wanted.created_before and _text(wanted.created_before),
         "q": wanted.search,
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _text(moment: datetime) -> str:
+    """RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_filter(document: Mapping[str, Any]) -> JobFilter:
@@ -60,13 +65,13 @@ def count_in_time(connection: Connection, wanted: JobFilter, patience: float) ->
     trial = connection.begin_nested()
     try:
         connection.execute(_LIMIT_TIME, {"limit": f"{max(1, round(patience * 1000))}ms"})
-        return count_matching(connection, match_parameters(wanted))
+        count = count_matching(connection, match_parameters(wanted))
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _TOOK_TOO_LONG:
             raise
-        return None
-    finally:
-        trial.rollback()
+        count = None
+    trial.rollback()
+    return count
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,24 @@ from steeple.errors import OperationKeyReused, OperationNotFound, OperationOver
 from steeple.store.bulk import act
 from steeple.store.finding import hold_matching
 from steeple.store.job_filters import COUNT_SECONDS, count_in_time, filter_document, read_filter
-from steeple.store.listing import JobFilter, find_ids, match_parameters
+from steeple.store.listing import JobFilter, find_ids, match_parameters, top_of
 from steeple.store.skips import add_missing, add_skips
 
 # Makes an operation, unless its idempotency key or its id has been used.
 _INSERT = text("""
-INSERT INTO operations (id, action, filter, changes, state, total, created_at, finished_at,
+INSERT INTO operations (id, action, filter, changes, state, total, before, created_at, finished_at,
                         idempotency_owner, idempotency_key, request_hash)
-SELECT :id, :action, CAST(:filter AS json), CAST(:changes AS json),
-       CASE WHEN CAST(:total AS bigint) = 0 THEN 'DONE' ELSE 'PENDING' END, CAST(:total AS bigint), clock.now,
-       CASE WHEN CAST(:total AS bigint) = 0 THEN clock.now END, :owner, :key, CAST(:request_hash AS bytea)
-FROM (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now) AS clock
+VALUES (
+    :id, :action, CAST(:filter AS json), CAST(:changes AS json),
+    CASE WHEN CAST(:total AS bigint) = 0 THEN 'DONE' ELSE 'PENDING' END, CAST(:total AS bigint), :before, :made_at,
+    CASE WHEN CAST(:total AS bigint) = 0 THEN CAST(:made_at AS timestamptz) END,
+    :owner, :key, CAST(:request_hash AS bytea)
+)
 ON CONFLICT DO NOTHING
 """)
+
+# When this transaction began: jobs that are made later are not covered.
+_CLOCK = text("SELECT COALESCE(CAST(:now AS timestamptz), now())")
 
 # What a request that is repeated made before.
 _EARLIER = text("""
@@ -97,6 +102,9 @@ DELETE FROM operations WHERE finished_at < now() - CAST(:retention AS float8) * 
 _AT_ONCE = timedelta(microseconds=1)
 """The least step of time that is stored."""
 
+_SEARCH_SECONDS = 0.25
+"""Whoever works an operation off has other things to look after, too."""
+
 
 @dataclass(frozen=True)
 class NewOperation:
@@ -134,7 +142,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a batch came to: so many jobs were looked at, and whether that was all."""
+    """The operation after a batch, for which so many jobs were looked at."""
 
     operation: OperationView
     looked_at: int
@@ -149,8 +157,13 @@ def make_operation(
     """
     earlier = _earlier(connection, new)
     if earlier is None:
-        total = count_in_time(connection, new.wanted, patience)
-        if connection.execute(_INSERT, _row(new, total, now)).rowcount:
+        made_at = connection.execute(_CLOCK, {"now": now}).scalar_one()
+        covered = {
+            "before": top_of(connection, new.wanted),
+            "total": count_in_time(connection, _until(new.wanted, made_at), patience),
+            "made_at": made_at,
+        }
+        if connection.execute(_INSERT, _row(new) | covered).rowcount:
             return Made(read_operation(connection, new.id))
         earlier = _earlier(connection, new)
         assert earlier is not None
@@ -166,7 +179,7 @@ def _earlier(connection: Connection, new: NewOperation) -> UUID | None:
     return None if row is None else row.id
 
 
-def _row(new: NewOperation, total: int | None, now: datetime | None) -> dict[str, Any]:
+def _row(new: NewOperation) -> dict[str, Any]:
     changes = _changes_document(new.order)
     key = new.idempotency
     return {
@@ -174,8 +187,6 @@ def _row(new: NewOperation, total: int | None, now: datetime | None) -> dict[str
         "action": new.order.action.value,
         "filter": json.dumps(filter_document(new.wanted)),
         "changes": json.dumps(changes) if changes else None,
-        "total": total,
-        "now": now,
         "owner": key and key.owner,
         "key": key and key.key,
         "request_hash": key and key.request_hash,
@@ -230,8 +241,8 @@ def advance(connection: Connection, operation_id: UUID, *, limit: int, now: date
     row = connection.execute(_TAKE, {"id": operation_id}).first()
     if row is None:
         return None
-    wanted = _covered(row)
-    found = find_ids(connection, wanted, limit=limit, before=row.before)
+    wanted = _until(read_filter(row.filter), row.created_at)
+    found = find_ids(connection, wanted, limit=limit, before=row.before, patience=_SEARCH_SECONDS)
     held = hold_matching(connection, match_parameters(wanted), found.ids)
     jobs = [job for job in held if is_covered(job, wanted.states, row.created_at)]
     batch = act(connection, _order(row), jobs, row.created_at, now=now)
@@ -261,11 +272,10 @@ def _note(connection: Connection, operation_id: UUID, noted: Mapping[str, Any], 
     connection.execute(_NOTE, given)
 
 
-def _covered(row: Row[Any]) -> JobFilter:
+def _until(wanted: JobFilter, made_at: datetime) -> JobFilter:
     """Which jobs an operation covers: those that match, of the jobs that were there when it was made."""
-    wanted = read_filter(row.filter)
-    made = row.created_at + _AT_ONCE
-    return replace(wanted, created_before=min(wanted.created_before or made, made))
+    end = made_at + _AT_ONCE
+    return replace(wanted, created_before=min(wanted.created_before or end, end))
 
 
 def _order(row: Row[Any]) -> Order:

@@ -224,8 +224,10 @@ def see_off(connection: Connection, job_ids: Sequence[UUID]) -> None:
 
     Needs a transaction, which no roll-up passes before it ends.
     """
-    mark = connection.execute(_HOLD_MARK).scalar_one()
     ids = list(job_ids)
+    if not ids:
+        return
+    mark = connection.execute(_HOLD_MARK).scalar_one()
     rows = connection.execute(_COUNT_EARLY, {"ids": ids, "after": mark, "bounds": list(BOUNDS)}).all()
     if rows:
         connection.execute(_ADD, _columns(_sums(rows)))
