@@ -17,6 +17,7 @@ from bench.row import Conditions, Figure, Row
 JOBS = int(os.environ.get("BENCH_OPERATION", "1000000"))
 """That match. All of them are to run in the week to come."""
 
+_ACTIONS = ["cancel", "retry", "delete", "reprioritise", "move"]
 _TASKS = [f"task-{number}" for number in range(20)]
 _CHANGES = {"reprioritise": {"priority": "high"}, "move": {"queue": "elsewhere"}}
 _NEED_AN_END = ("retry", "delete")
@@ -118,7 +119,7 @@ def _ask(arena: Arena, method: str, path: str, body: object = None) -> dict[str,
 ROW = Row(
     name="operations",
     title=f"One operation on {JOBS:,} jobs",
-    contestants=["cancel", "retry", "delete", "reprioritise", "move"],
+    contestants=_ACTIONS,
     figures=[
         Figure("rate", "jobs acted on", "jobs/s"),
         Figure("transaction", "longest transaction seen", "ms", better="lower"),
@@ -129,5 +130,6 @@ ROW = Row(
     note=f"{JOBS:,} jobs (`BENCH_OPERATION` in the environment) are pending for the week to come; before `retry` and"
     " `delete` another operation has cancelled them. One scheduler, one API, two slots.",
     first="cancel",
+    titles={action: action for action in _ACTIONS},
     on_request=True,
 )
