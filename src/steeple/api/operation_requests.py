@@ -61,6 +61,8 @@ class OperationFilter(BaseModel):
     @field_validator(*_SEVERAL, mode="before")
     @classmethod
     def _as_list(cls, value: object) -> object:
+        if not isinstance(value, str | list):
+            raise ValueError("must be one value, or a list of values")
         return [value] if isinstance(value, str) else value
 
     def wanted(self) -> JobFilter:
