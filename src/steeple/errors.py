@@ -14,7 +14,7 @@
     ├── UniqueKeyHeld                 an active job holds the unique key
     ├── IdempotencyKeyReused          same idempotency key, another request
     ├── OperationNotFound
-    ├── OperationOver                 the operation has ended, and cannot be aborted
+    ├── OperationOver                 the operation is done, and cannot be aborted
     ├── OperationKeyReused            same idempotency key, another operation
     ├── CutOff                        a worker could not work for long, and ended
     ├── WaitTimeout                   the job has not ended in time

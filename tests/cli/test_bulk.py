@@ -158,7 +158,7 @@ def test_the_reasons_are_shown_with_examples(run: Steeple, tag: str) -> None:
     assert (reason, jobs, len(examples.split(","))) == ("has ended", "3", 3)
 
 
-def test_an_operation_that_is_over_cannot_be_aborted(run: Steeple, tag: str) -> None:
+def test_an_operation_that_is_done_cannot_be_aborted(run: Steeple, tag: str) -> None:
     operation_id = run("jobs", "cancel", "--tag", tag, "--yes").stdout.strip()
     result = run("operations", "abort", operation_id)
     assert result.exit_code == ExitCode.CONFLICT

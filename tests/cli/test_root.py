@@ -21,7 +21,8 @@ def test_version(steeple: Steeple) -> None:
 def test_help_names_every_exit_code_and_command() -> None:
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
     assert all(f"{code.value}  {code.meaning}" in text for code in ExitCode)
-    assert all(name in text for name in ("up", "api", "scheduler", "worker", "db", "jobs", "operations", "keys", "doctor"))
+    commands = ("up", "api", "scheduler", "worker", "db", "jobs", "operations", "keys", "doctor")
+    assert all(name in text for name in commands)
 
 
 def test_an_unknown_command_is_a_usage_error_on_stderr(steeple: Steeple) -> None:

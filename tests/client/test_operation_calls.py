@@ -97,10 +97,6 @@ def test_what_is_no_id_is_never_sent(wrong: str) -> None:
         operations.get(wrong)
 
 
-def test_an_abort_is_not_sent_twice() -> None:
-    assert not operations.abort("0199").is_repeatable
-
-
 def test_the_list_goes_on_where_the_page_before_ended() -> None:
     listing = OperationListing.of(150, "DONE")
     assert listing is not None
@@ -175,7 +171,7 @@ def test_jobs_are_counted_cancelled_and_told_of(client: Any) -> None:
     assert [each.id for each in client.operations(limit=2)] == [again.id, begun.id]
 
 
-def test_an_operation_that_is_over_cannot_be_aborted(client: Any) -> None:
+def test_an_operation_that_is_done_cannot_be_aborted(client: Any) -> None:
     nothing = client.operate("cancel", tag=str(uuid4()))
     assert nothing.state == "DONE"
     assert client.operation(nothing.id) == nothing

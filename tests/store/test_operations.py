@@ -154,12 +154,13 @@ def test_an_aborted_operation_acts_on_nothing_more(playground: Playground, opera
     operating.advance(operation_id, 2)
     with playground.engine.begin() as connection:
         aborted = operations.abort_operation(connection, operation_id)
+        assert operations.abort_operation(connection, operation_id) == aborted
     assert (aborted.state, aborted.done, aborted.finished_at is not None) == (OperationState.ABORTED, 2, True)
     assert operating.advance(operation_id) is None
     assert playground.value("SELECT count(*) FROM jobs WHERE state = 'PENDING'") == 3
 
 
-def test_what_is_over_or_unknown_cannot_be_aborted(playground: Playground, operating: Operating) -> None:
+def test_what_is_done_or_unknown_cannot_be_aborted(playground: Playground, operating: Operating) -> None:
     playground.add()
     over = operating.run(CANCEL)
     with playground.engine.begin() as connection:

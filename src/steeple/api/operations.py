@@ -129,7 +129,7 @@ async def show_operation(
 async def abort_operation(
     request: Request, caller: Writer, operation_id: OperationId, query: Annotated[NoQuery, Query()]
 ) -> Response:
-    """From now on it acts on no job. What it has done stays done."""
+    """From now on it acts on no job. What it has done stays done. One that is aborted already stays as it is."""
     wanted = _id_of(operation_id)
     services = services_of(request)
     await require_no_members(request, services.settings.max_body_bytes)

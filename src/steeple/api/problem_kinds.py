@@ -70,7 +70,7 @@ class Kind(Enum):
         "The job's state does not allow this",
         (
             "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
-            "job can be changed. An operation that has ended cannot be aborted. `state` is the state that it is in."
+            "job can be changed. An operation that is done cannot be aborted. `state` is the state that it is in."
         ),
     )
     UNIQUE_KEY_HELD = (

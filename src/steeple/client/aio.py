@@ -146,7 +146,7 @@ class AsyncClient:
             waiting = waiting.longer()
 
     async def abort(self, operation_id: str) -> models.Operation:
-        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is over."""
+        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is done."""
         return await self._send(operations.abort(operation_id))
 
     async def close(self) -> None:

@@ -60,9 +60,8 @@ def get(operation_id: str) -> Request[Operation]:
 
 
 def abort(operation_id: str) -> Request[Operation]:
-    # Not repeatable: the second of two aborts meets an operation that is over, a conflict that nobody caused.
     path = _path(operation_id, "/abort")
-    return OperationRequest("POST", path, Operation.model_validate_json, operation_id=operation_id)
+    return OperationRequest("POST", path, Operation.model_validate_json, is_repeatable=True, operation_id=operation_id)
 
 
 @dataclass(frozen=True)

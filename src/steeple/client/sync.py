@@ -139,7 +139,7 @@ class Client:
             waiting = waiting.longer()
 
     def abort(self, operation_id: str) -> models.Operation:
-        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is over."""
+        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is done."""
         return self._send(operations.abort(operation_id))
 
     def close(self) -> None:

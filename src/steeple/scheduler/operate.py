@@ -22,6 +22,7 @@ _LOCK_SECONDS = 0.5
 _SLOW_SECONDS = 1.0
 _HELD_UP_SECONDS = 2.0
 _FAILED_SECONDS = 30.0
+_SHRINKS = 4
 
 
 class Operate:
@@ -63,7 +64,8 @@ class Operate:
             events.operation_done(found.id, found.action.value, done=found.done, skipped=found.skipped)
 
     def _postpone(self, operation_id: UUID, error: DatabaseError) -> None:
-        """Raises what is not for now only."""
+        """Raises what is not for now only. What was too much for a batch may do in a smaller one."""
+        self._size = max(1, self._size // _SHRINKS)
         is_for_now = is_repeatable(error)
         pause = _HELD_UP_SECONDS if is_for_now else _FAILED_SECONDS
         in_transaction(self._single, partial(operations.postpone, operation_id=operation_id, seconds=pause))

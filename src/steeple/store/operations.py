@@ -210,10 +210,13 @@ def read_operations(
 
 
 def abort_operation(connection: Connection, operation_id: UUID) -> OperationView:
-    """End an operation: from then on it acts on no job. Raises ``OperationNotFound``, ``OperationOver``."""
-    is_done = connection.execute(_ABORT, {"id": operation_id}).rowcount
+    """End an operation: from then on it acts on no job. Safe to repeat.
+
+    Raises ``OperationNotFound``, ``OperationOver`` if it is done.
+    """
+    connection.execute(_ABORT, {"id": operation_id})
     found = read_operation(connection, operation_id)
-    if not is_done:
+    if found.state is not OperationState.ABORTED:
         raise OperationOver(str(operation_id), found.state.value)
     return found
 
