@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from steeple.cli.exits import ExitCode
 from steeple.cli.root import app
-from steeple.client import Client, Operation
+from steeple.client import Client, Operation, OperationPreview
 from steeple.embedded.processes import wait_until
 
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
@@ -95,6 +95,25 @@ def test_who_is_there_is_asked(
     assert result.exit_code == code
     assert "cancel 3 jobs?" in result.stderr
     assert states(client, tag) == {state}
+
+
+@pytest.mark.parametrize(
+    ("count", "is_exact", "words"),
+    [
+        (1, True, "1 job"),
+        (1200, True, "1,200 jobs"),
+        (10_000, False, "at least 10,000 jobs"),
+        (0, False, "at least 0 jobs"),
+    ],
+)
+def test_a_count_that_is_not_exact_is_not_told_as_if_it_were(
+    run: Steeple, monkeypatch: pytest.MonkeyPatch, count: int, words: str, *, is_exact: bool
+) -> None:
+    found = OperationPreview(count=count, is_exact=is_exact)
+    monkeypatch.setattr("steeple.client.Client.preview", lambda *_, **__: found)
+    result = run("jobs", "cancel", "--task", "t")
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.stderr.split())
 
 
 def test_where_nothing_matches_there_is_no_operation(run: Steeple) -> None:

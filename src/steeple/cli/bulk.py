@@ -132,7 +132,7 @@ def _by_filter(action: Action, filters: Filters, manner: Manner, changes: Mappin
         found = client.preview(action.value, **given)
         if manner.dry_run:
             _show(found, as_json=manner.as_json)
-        elif not found.count:
+        elif found.is_exact and not found.count:
             note("no job matches")
         else:
             if not manner.yes:
@@ -174,5 +174,5 @@ def _can_ask() -> bool:
 
 
 def _jobs(found: "OperationPreview") -> str:
-    number = f"{found.count:,}" if found.is_exact else f"more than {found.count:,}"
-    return f"{number} job" if found.is_exact and found.count == 1 else f"{number} jobs"
+    number = f"{found.count:,}" if found.is_exact else f"at least {found.count:,}"
+    return f"{number} job" if found.count == 1 else f"{number} jobs"
