@@ -12,6 +12,7 @@ from bench.rows import (
     memory,
     mix,
     noop,
+    operations,
     posting,
     punctual,
     schedules,
@@ -37,4 +38,5 @@ ROWS: tuple[Row, ...] = (
     idle.ROW,
     memory.ROW,
     history.ROW,
+    operations.ROW,
 )

@@ -18,6 +18,9 @@
     ├── ScheduleNameTaken             another schedule has the name
     ├── ScheduleChanged               it is no longer the version that was to be changed
     ├── ScheduleIsCode                declared in code: what it says can only be changed there
+    ├── OperationNotFound
+    ├── OperationOver                 the operation is done, and cannot be aborted
+    ├── OperationKeyReused            same idempotency key, another operation
     ├── CutOff                        a worker could not work for long, and ended
     ├── WaitTimeout                   the job has not ended in time
     ├── JobFailed                     ``Handle.result`` of a job that ended FAILED
@@ -135,6 +138,24 @@ class ScheduleIsCode(SteepleError):
     def __init__(self, schedule_id: str, name: str) -> None:
         super().__init__(f"schedule {name!r} is declared in code: change it there")
         self.schedule_id, self.name = schedule_id, name
+
+
+class OperationNotFound(SteepleError):
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"no operation {operation_id}")
+        self.operation_id = operation_id
+
+
+class OperationOver(SteepleError):
+    def __init__(self, operation_id: str, state: str) -> None:
+        super().__init__(f"operation {operation_id} is {state}: cannot abort")
+        self.operation_id, self.state = operation_id, state
+
+
+class OperationKeyReused(SteepleError):
+    def __init__(self, key: str, operation_id: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used for another request, operation {operation_id}")
+        self.key, self.operation_id = key, operation_id
 
 
 class CutOff(SteepleError):

@@ -35,6 +35,10 @@ OPERATIONS = {
     "run_schedule": ("post", "/v1/schedules/{schedule_id}/run"),
     "backfill_schedule": ("post", "/v1/schedules/{schedule_id}/backfill"),
     "list_backfills": ("get", "/v1/schedules/{schedule_id}/backfills"),
+    "make_operation": ("post", "/v1/operations"),
+    "list_operations": ("get", "/v1/operations"),
+    "show_operation": ("get", "/v1/operations/{operation_id}"),
+    "abort_operation": ("post", "/v1/operations/{operation_id}/abort"),
     "list_tasks": ("get", "/v1/tasks"),
     "list_queues": ("get", "/v1/queues"),
     "list_workers": ("get", "/v1/workers"),
@@ -131,6 +135,7 @@ def test_links_lead_from_each_reply_to_what_can_be_done_with_what_it_names(docum
     linked = {"submit_job", "submit_batch", "list_jobs", "show_job", "update_job", "cancel_job", "retry_job"}
     linked |= {"list_schedules", "create_schedule", "show_schedule", "update_schedule"}
     linked |= {"pause_schedule", "resume_schedule", "run_schedule"}
+    linked |= {"make_operation", "list_operations", "show_operation", "abort_operation"}
     for _, _, operation in operations(document):
         replies = [reply for status, reply in operation["responses"].items() if status < "300"]
         links = {name: link for reply in replies for name, link in reply.get("links", {}).items()}
@@ -148,6 +153,8 @@ def test_what_is_never_null_is_not_described_as_if_it_could_be(document: dict[st
     members = document["components"]["schemas"]["ScheduleChange"]["properties"]
     nullable = {name for name, member in members.items() if "null" in str(member)}
     assert nullable == {"cron", "interval", "times", "starts_at", "ends_at"}
+    for name in ("OperationRequest", "OperationFilter", "OperationChange"):
+        assert "null" not in str(document["components"]["schemas"][name])
 
 
 def test_references_lead_somewhere(document: dict[str, Any]) -> None:
@@ -161,12 +168,15 @@ def test_replies_are_as_their_schemas_say(api: Api, document: dict[str, Any]) ->
     api.http.post(f"/v1/schedules/{schedule_id}/run")
     past = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
     api.http.post(f"/v1/schedules/{schedule_id}/backfill", json=past)
+    operation = api.http.post("/v1/operations", json={"action": "cancel", "filter": {"tag": "a"}}).json()
     calls = {
         f"/v1/schedules/{schedule_id}{more}": f"/v1/schedules/{{schedule_id}}{more}"
         for more in ("", "/preview", "/fires", "/backfills")
     }
     calls |= {
         "/v1/schedules": "/v1/schedules",
+        f"/v1/operations/{operation['id']}": "/v1/operations/{operation_id}",
+        "/v1/operations": "/v1/operations",
         f"/v1/jobs/{job_id}": "/v1/jobs/{job_id}",
         f"/v1/jobs/{job_id}/attempts": "/v1/jobs/{job_id}/attempts",
         f"/v1/jobs/{job_id}/logs": "/v1/jobs/{job_id}/logs",

@@ -30,6 +30,9 @@ PUBLIC = {
 }
 """What needs no key: pages and probes."""
 
+OPERATION = "019ab4c9-51aa-7b1f-9a0e-7c9d4e2f6b13"
+"""The id of the one that is there."""
+
 JOB = {"task": "add", "args": {"a": 1, "b": 2}}
 SCHEDULE = {"name": "new", **JOB, "cron": "@daily"}
 PAST = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
@@ -68,6 +71,10 @@ ROWS = {
     ("POST", "/v1/schedules/{schedule_id}/run"): Row(Scope.WRITE),
     ("POST", "/v1/schedules/{schedule_id}/backfill"): Row(Scope.WRITE, PAST),
     ("GET", "/v1/schedules/{schedule_id}/backfills"): Row(Scope.READ),
+    ("POST", "/v1/operations"): Row(Scope.WRITE, {"action": "cancel", "filter": {"task": "t"}}),
+    ("GET", "/v1/operations"): Row(Scope.READ),
+    ("GET", "/v1/operations/{operation_id}"): Row(Scope.READ),
+    ("POST", "/v1/operations/{operation_id}/abort"): Row(Scope.WRITE),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/workers"): Row(Scope.READ),
@@ -101,17 +108,19 @@ class Stage:
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        return self.api.http.request(method, path.format(job_id=about, schedule_id=about), json=body, headers=headers)
+        path = path.format(job_id=about, schedule_id=about, operation_id=OPERATION)
+        return self.api.http.request(method, path, json=body, headers=headers)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
+        made = self.playground.sql("SELECT CAST(to_jsonb(operations) AS text) FROM operations ORDER BY id")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
         schedules = self.playground.sql("SELECT CAST(to_jsonb(schedules) AS text) FROM schedules ORDER BY id")
         fires = self.playground.sql("SELECT CAST(to_jsonb(fires) AS text) FROM fires ORDER BY schedule_id, time")
-        return [*map(tuple, [*jobs, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
+        return [*map(tuple, [*jobs, *made, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
 
     def about(self, operation: tuple[str, str]) -> object:
         """What the request is about, new: a job, or a schedule."""
@@ -124,7 +133,9 @@ class Stage:
             return create(connection, uuid7(), definition, paused=paused).id
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own."""
+        """A job in this state, in a queue of its own; and an operation that has not begun."""
+        self.playground.sql("DELETE FROM operations")
+        self.playground.sql("INSERT INTO operations (id, action, filter) VALUES (:id, 'cancel', '{}')", id=OPERATION)
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
             return self.playground.add(queue=queue, delay=3600.0, now=None)
@@ -229,7 +240,8 @@ def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    reply = stage.api.http.head(operation[1].format(job_id=NOBODY, schedule_id=NOBODY))
+    about = stage.about(operation)
+    reply = stage.api.http.head(operation[1].format(job_id=about, schedule_id=about, operation_id=OPERATION))
     assert (reply.status_code, reply.content) == (401, b"")
 
 

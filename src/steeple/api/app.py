@@ -17,6 +17,7 @@ from steeple.api import (
     job_changes,
     jobs,
     openapi,
+    operations,
     pages,
     queues,
     schedule_actions,
@@ -31,7 +32,19 @@ from steeple.api.services import Services, attach
 from steeple.app import Steeple
 from steeple.settings import Settings
 
-_PARTS = (submits, jobs, job_changes, schedules, schedule_actions, tasks, queues, workers, health, pages)
+_PARTS = (
+    submits,
+    jobs,
+    job_changes,
+    operations,
+    schedules,
+    schedule_actions,
+    tasks,
+    queues,
+    workers,
+    health,
+    pages,
+)
 
 
 def create_app(app: Steeple | None, settings: Settings) -> FastAPI:

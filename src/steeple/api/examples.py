@@ -31,6 +31,21 @@ JOB: Final[dict[str, Any]] = {
     "schedule_id": None,
 }
 
+OPERATION: Final[dict[str, Any]] = {
+    "id": "019ab4c9-51aa-7b1f-9a0e-7c9d4e2f6b13",
+    "action": "cancel",
+    "filter": {"state": ["PENDING"], "task": ["reports.render"]},
+    "set": None,
+    "state": "DONE",
+    "done": 1188,
+    "skipped": 12,
+    "total": 1200,
+    "reasons": [{"reason": "no longer matched when it was its turn", "jobs": 12, "examples": []}],
+    "created_at": "2026-11-24T00:00:00Z",
+    "started_at": "2026-11-24T00:00:00.4Z",
+    "finished_at": "2026-11-24T00:00:00.6Z",
+}
+
 ERROR: Final[dict[str, Any]] = {
     "type": "ConnectionError",
     "message": "the archive does not answer",

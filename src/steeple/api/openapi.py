@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from steeple.api import examples, schedule_requests, schedule_schemas, schemas
+from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
 from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
@@ -29,6 +30,7 @@ _REQUESTS: Final[Sequence[type[BaseModel]]] = (
     SubmitRequest,
     BatchRequest,
     JobChange,
+    OperationRequest,
     Nothing,
     *schedule_requests.BODIES,
 )
@@ -38,6 +40,9 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Batch,
     schemas.Attempts,
     schemas.Logs,
+    schemas.Operation,
+    schemas.OperationPage,
+    schemas.OperationPreview,
     schemas.Tasks,
     schemas.Queues,
     schemas.Workers,
@@ -60,6 +65,7 @@ that they do not know. Every refusal is a problem document (RFC 9457) with a `re
 _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
     {"name": "schedules", "description": "When jobs are made by themselves."},
+    {"name": "operations", "description": "One action on every job that matches a filter."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
     {"name": "workers", "description": "Who runs them."},
@@ -68,7 +74,8 @@ _TAGS: Final = [
 
 _HEADERS: Final[dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "The same key with the same body gives the same job again, with `Idempotent-Replayed: true`.",
+        "description": "The same key with the same body gives the same job or operation again, with "
+        "`Idempotent-Replayed: true`.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     },
     "Prefer": {
@@ -119,6 +126,12 @@ def links_of_schedule(at: str = "/id") -> dict[str, Any]:
     """``links`` of a reply that names a schedule ``at`` this place."""
     names = ("show_schedule", "list_fires", "pause_schedule", "run_schedule", "delete_schedule")
     return {name: {"operationId": name, "parameters": {"schedule_id": f"$response.body#{at}"}} for name in names}
+
+
+def links_of_operation(at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names an operation ``at`` this place."""
+    names = ("show_operation", "abort_operation")
+    return {name: {"operationId": name, "parameters": {"operation_id": f"$response.body#{at}"}} for name in names}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Kind(Enum):
         403,
         "The API key does not allow this",
         (
-            "Reading needs the scope `read`, changing anything `write`; `admin` includes both. Use a key with more "
-            "scopes."
+            "Reading needs the scope `read`, changing anything `write`, and deleting jobs `admin`, which includes "
+            "both. Use a key with more scopes."
         ),
     )
     CROSS_SITE = (
@@ -58,6 +58,12 @@ class Kind(Enum):
         "There is no such schedule",
         "No schedule has this id: it never existed, or it was deleted.",
     )
+    OPERATION_NOT_FOUND = (
+        "operation-not-found",
+        404,
+        "There is no such operation",
+        "No operation has this id: it never existed, or it ended and its retention has passed.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -70,7 +76,7 @@ class Kind(Enum):
         "The job's state does not allow this",
         (
             "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
-            "job can be changed. `state` is the state that it is in."
+            "job can be changed. An operation that is done cannot be aborted. `state` is the state that it is in."
         ),
     )
     UNIQUE_KEY_HELD = (
@@ -160,8 +166,8 @@ class Kind(Enum):
         422,
         "The idempotency key belongs to another request",
         (
-            "This `Idempotency-Key` came with another body before; `job_id` names the job that was made then. Use a "
-            "new key for each request, and repeat a key only with the same body."
+            "This `Idempotency-Key` came with another body before; `job_id` or `operation_id` names what was made "
+            "then. Use a new key for each request, and repeat a key only with the same body."
         ),
     )
     TOO_MANY_REQUESTS = (

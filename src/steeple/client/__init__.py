@@ -9,6 +9,8 @@ from steeple.client.errors import (
     InvalidRequest,
     JobNotFound,
     NotFound,
+    OperationNotFound,
+    OperationTimeout,
     Outdated,
     RateLimited,
     TransportError,
@@ -17,7 +19,7 @@ from steeple.client.errors import (
     UnexpectedReply,
     WaitTimeout,
 )
-from steeple.client.models import Job
+from steeple.client.models import Job, Operation, OperationPreview
 from steeple.client.sync import Client
 
 __all__ = [
@@ -31,6 +33,10 @@ __all__ = [
     "Job",
     "JobNotFound",
     "NotFound",
+    "Operation",
+    "OperationNotFound",
+    "OperationPreview",
+    "OperationTimeout",
     "Outdated",
     "RateLimited",
     "TransportError",

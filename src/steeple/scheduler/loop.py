@@ -15,6 +15,7 @@ from steeple.app import Steeple
 from steeple.errors import ConfigurationError
 from steeple.scheduler.expire import expire
 from steeple.scheduler.fire import FireSchedules
+from steeple.scheduler.operate import Operate
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
@@ -124,6 +125,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("expire", lambda: expire(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
+        Tick("operate", Operate(engine, single)),
         Tick("prune", Prune(engine, single, settings)),
     )
     own_threads = [

@@ -1,9 +1,9 @@
-"""Deletes finished jobs and fires after their retention, batch by batch, and the rows of workers long gone; thins old
-counts."""
+"""Deletes finished jobs and fires after their retention, batch by batch, and the rows of workers long gone and of
+operations long over; thins old counts."""
 
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
-from steeple.store import counters, fires, retention, rollup, workers
+from steeple.store import counters, fires, operations, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.telemetry import events
 
@@ -46,3 +46,4 @@ class Prune:
     def _forget(self, connection: Connection) -> None:
         retention.forget_minutes(connection, self._retention)
         workers.forget(connection, self._retention + _WORKERS_LONGER_SECONDS)
+        operations.forget_operations(connection, self._retention)

@@ -186,6 +186,15 @@ def schedule_name_taken(name: str) -> None:
     _log.error("schedule_name_taken", name=name)
 
 
+def operation_done(operation_id: UUID, action: str, *, done: int, skipped: int) -> None:
+    _log.info("operation_done", operation_id=str(operation_id), action=action, done=done, skipped=skipped)
+
+
+def operation_held_up(operation_id: UUID, error: BaseException) -> None:
+    """It waits for somebody who holds a job or a unique key for long; it tries again."""
+    _log.warning("operation_held_up", operation_id=str(operation_id), error=_first_line(error))
+
+
 def api_started(url: str) -> None:
     _log.info("api_started", url=url)
 
