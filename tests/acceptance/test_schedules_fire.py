@@ -64,7 +64,8 @@ class Fleet:
         return self.playground.sql(_FIRES, id=schedule_id)
 
     def has_fired(self, schedule_id: str, times: int) -> bool:
-        return sum(fire.outcome == "fired" for fire in self.fires(schedule_id)) >= times
+        fired = [fire for fire in self.fires(schedule_id) if fire.outcome == "fired"]
+        return len(fired) >= times
 
     def pause_all(self) -> None:
         """So that what is compared holds still."""

@@ -23,7 +23,7 @@ SELECT gen_random_uuid(), 't', '{}', 'default', 1, now(), 60, 3,
        CASE WHEN number % 100 = 0 THEN NULL ELSE now() END, CASE WHEN number % 2 = 0 THEN gen_random_uuid() END
 FROM generate_series(1, 20000) AS number
 """
-_PARAMETERS = {"now": None, "limit": 500, "ids": []}
+_PARAMETERS: dict[str, object] = {"now": None, "limit": 500, "ids": []}
 
 
 @pytest.mark.parametrize("statement", ["_OUTLOOK", "_TAKE_DUE", "_TAKE_WAITING", "_ACTIVE"])

@@ -102,7 +102,8 @@ class ScheduleFilter:
 
 def clock(connection: Connection, now: datetime | None = None) -> datetime:
     """The database's time; the same throughout a transaction."""
-    return utc(connection.execute(_NOW, {"now": now}).scalar_one())
+    found: datetime = connection.execute(_NOW, {"now": now}).scalar_one()
+    return utc(found)
 
 
 @overload
