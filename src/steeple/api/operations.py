@@ -8,9 +8,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from steeple.api import openapi, schemas
 from steeple.api.bodies import apart, read_json_text, require_no_members
+from steeple.api.cursors import read_cursor, write_cursor
 from steeple.api.deps import Reader, Writer
 from steeple.api.intake import request_key
-from steeple.api.jobs import read_cursor, write_cursor
 from steeple.api.keyring import Caller, require_scope
 from steeple.api.operation_requests import AskedOperation, OperationQuery, OperationRequest, read_asked
 from steeple.api.problem_kinds import Kind
