@@ -15,11 +15,16 @@ from steeple.catalogue import RegisteredTask
 from steeple.domain.job import DEFAULT_QUEUE, DEFAULT_TIMEOUT, Idempotency, NewJob
 from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
+from steeple.domain.schedule import Definition
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
+from steeple.schedule_changes import declare
+from steeple.scheduling import define, read_declaration
 from steeple.settings import Settings
-from steeple.submission import PythonOptions, alike_jobs, new_job, read_options, request_hash
+from steeple.store import tasks
+from steeple.submission import PythonOptions, alike_jobs, new_id, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
+from steeple.telemetry import events
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +42,7 @@ class Steeple:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._tasks: dict[str, Submittable[Any, Any]] = {}
+        self._schedules: dict[str, tuple[UUID, Definition]] = {}
         self._backend = Backend(settings)
 
     @property
@@ -75,6 +81,42 @@ class Steeple:
             return task
 
         return register
+
+    @property
+    def schedules(self) -> Mapping[str, Definition]:
+        """Every declared schedule, by name."""
+        return {name: definition for name, (_, definition) in self._schedules.items()}
+
+    def schedule(
+        self, name: str | None = None, *, args: Mapping[str, Any] | None = None, **options: Any
+    ) -> Callable[["Submittable[P, R]"], "Submittable[P, R]"]:
+        """Declare a schedule for the task below: stands above ``@app.task(…)``, once for each schedule.
+
+        It goes by the task's name unless it has one. Every part that starts with this app keeps it as it is declared;
+        one that is no longer declared stays until it is deleted. ``options``: one of ``cron``, ``interval`` (seconds or
+        a timedelta) and ``times``; ``timezone``, ``starts_at``, ``ends_at``, ``jitter``, ``overlap``, ``catch_up``,
+        ``catch_up_window``, ``queue``, ``priority``.
+
+        Raises ``InvalidSchedule``, ``InvalidArguments``, ``TaskDefinitionError``.
+        """
+
+        def attach(task: Submittable[P, R]) -> Submittable[P, R]:
+            if not isinstance(task, Submittable):
+                raise TaskDefinitionError("a schedule is of a task: write @app.schedule(…) above @app.task(…)")
+            declared = read_declaration({"name": task.name if name is None else name, **options})
+            if declared.name in self._schedules:
+                raise TaskDefinitionError(f"a schedule named {declared.name!r} is declared already")
+            definition = define(declared.name, task.record, task.encode(args or {}), declared)
+            self._schedules[declared.name] = (new_id(), definition)
+            return task
+
+        return attach
+
+    def announce(self, connection: Connection) -> None:
+        """Register the tasks, and keep the declared schedules, for all parts to see."""
+        tasks.register(connection, [task.record for task in self._tasks.values()])
+        for name in declare(connection, list(self._schedules.values())):
+            events.schedule_name_taken(name)
 
     def submit(
         self,

@@ -13,6 +13,14 @@
     ├── StateConflict                 the job's state does not allow the action
     ├── UniqueKeyHeld                 an active job holds the unique key
     ├── IdempotencyKeyReused          same idempotency key, another request
+    ├── InvalidSchedule               a member of a schedule that cannot be
+    ├── ScheduleNotFound
+    ├── ScheduleNameTaken             another schedule has the name
+    ├── ScheduleChanged               it is no longer the version that was to be changed
+    ├── ScheduleIsCode                declared in code: what it says can only be changed there
+    ├── OperationNotFound
+    ├── OperationOver                 the operation is done, and cannot be aborted
+    ├── OperationKeyReused            same idempotency key, another operation
     ├── CutOff                        a worker could not work for long, and ended
     ├── WaitTimeout                   the job has not ended in time
     ├── JobFailed                     ``Handle.result`` of a job that ended FAILED
@@ -100,6 +108,54 @@ class IdempotencyKeyReused(SteepleError):
     def __init__(self, key: str, job_id: str) -> None:
         super().__init__(f"idempotency key {key!r} was used for another request, job {job_id}")
         self.key, self.job_id = key, job_id
+
+
+class InvalidSchedule(SteepleError):
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{error.pointer or '/'}: {error.detail}" for error in errors))
+        self.errors = tuple(errors)
+
+
+class ScheduleNotFound(SteepleError):
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"no schedule {schedule_id}")
+        self.schedule_id = schedule_id
+
+
+class ScheduleNameTaken(SteepleError):
+    def __init__(self, name: str, schedule_id: str) -> None:
+        super().__init__(f"the name {name!r} is that of schedule {schedule_id}")
+        self.name, self.schedule_id = name, schedule_id
+
+
+class ScheduleChanged(SteepleError):
+    def __init__(self, schedule_id: str, version: int) -> None:
+        super().__init__(f"schedule {schedule_id} has changed: it is version {version} by now")
+        self.schedule_id, self.version = schedule_id, version
+
+
+class ScheduleIsCode(SteepleError):
+    def __init__(self, schedule_id: str, name: str) -> None:
+        super().__init__(f"schedule {name!r} is declared in code: change it there")
+        self.schedule_id, self.name = schedule_id, name
+
+
+class OperationNotFound(SteepleError):
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"no operation {operation_id}")
+        self.operation_id = operation_id
+
+
+class OperationOver(SteepleError):
+    def __init__(self, operation_id: str, state: str) -> None:
+        super().__init__(f"operation {operation_id} is {state}: cannot abort")
+        self.operation_id, self.state = operation_id, state
+
+
+class OperationKeyReused(SteepleError):
+    def __init__(self, key: str, operation_id: str) -> None:
+        super().__init__(f"idempotency key {key!r} was used for another request, operation {operation_id}")
+        self.key, self.operation_id = key, operation_id
 
 
 class CutOff(SteepleError):

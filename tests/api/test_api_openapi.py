@@ -22,6 +22,23 @@ OPERATIONS = {
     "list_logs": ("get", "/v1/jobs/{job_id}/logs"),
     "cancel_job": ("post", "/v1/jobs/{job_id}/cancel"),
     "retry_job": ("post", "/v1/jobs/{job_id}/retry"),
+    "list_schedules": ("get", "/v1/schedules"),
+    "create_schedule": ("post", "/v1/schedules"),
+    "show_schedule": ("get", "/v1/schedules/{schedule_id}"),
+    "update_schedule": ("patch", "/v1/schedules/{schedule_id}"),
+    "delete_schedule": ("delete", "/v1/schedules/{schedule_id}"),
+    "preview_schedule": ("get", "/v1/schedules/{schedule_id}/preview"),
+    "preview_rule": ("post", "/v1/schedules/preview"),
+    "list_fires": ("get", "/v1/schedules/{schedule_id}/fires"),
+    "pause_schedule": ("post", "/v1/schedules/{schedule_id}/pause"),
+    "resume_schedule": ("post", "/v1/schedules/{schedule_id}/resume"),
+    "run_schedule": ("post", "/v1/schedules/{schedule_id}/run"),
+    "backfill_schedule": ("post", "/v1/schedules/{schedule_id}/backfill"),
+    "list_backfills": ("get", "/v1/schedules/{schedule_id}/backfills"),
+    "make_operation": ("post", "/v1/operations"),
+    "list_operations": ("get", "/v1/operations"),
+    "show_operation": ("get", "/v1/operations/{operation_id}"),
+    "abort_operation": ("post", "/v1/operations/{operation_id}/abort"),
     "list_tasks": ("get", "/v1/tasks"),
     "list_queues": ("get", "/v1/queues"),
     "list_workers": ("get", "/v1/workers"),
@@ -76,7 +93,7 @@ def test_every_refusal_is_declared_as_a_problem_with_an_example(document: dict[s
         expected |= set() if path in ("/livez", "/readyz") else {"401", "403", "421"}
         assert expected <= set(refusals), path
         assert ("400" in refusals) == ("requestBody" in operation) == ("415" in refusals) == ("413" in refusals), path
-        assert ("404" in refusals) == ("{job_id}" in path), path
+        assert ("404" in refusals) == ("_id}" in path), path
         for status, reply in refusals.items():
             (media_type,) = reply["content"]
             assert media_type == "application/problem+json", (method, path)
@@ -114,21 +131,30 @@ def test_every_kind_of_problem_is_declared_somewhere_or_cannot_be(document: dict
     assert declared == {kind.slug for kind in set(Kind) - of_no_operation - {Kind.TOO_MANY_REQUESTS}}
 
 
-def test_links_lead_from_each_reply_with_a_job_to_what_can_be_done_with_it(document: dict[str, Any]) -> None:
+def test_links_lead_from_each_reply_to_what_can_be_done_with_what_it_names(document: dict[str, Any]) -> None:
     linked = {"submit_job", "submit_batch", "list_jobs", "show_job", "update_job", "cancel_job", "retry_job"}
+    linked |= {"list_schedules", "create_schedule", "show_schedule", "update_schedule"}
+    linked |= {"pause_schedule", "resume_schedule", "run_schedule"}
+    linked |= {"make_operation", "list_operations", "show_operation", "abort_operation"}
     for _, _, operation in operations(document):
         replies = [reply for status, reply in operation["responses"].items() if status < "300"]
         links = {name: link for reply in replies for name, link in reply.get("links", {}).items()}
         assert bool(links) == (operation["operationId"] in linked)
         for name, link in links.items():
             assert link["operationId"] == name
-            assert "{job_id}" in OPERATIONS[name][1]
+            (parameter,) = link["parameters"]
+            assert f"{{{parameter}}}" in OPERATIONS[name][1]
 
 
 def test_what_is_never_null_is_not_described_as_if_it_could_be(document: dict[str, Any]) -> None:
     change = document["components"]["schemas"]["JobChange"]
     assert "null" not in str(change)
     assert set(change["properties"]) == {"priority", "queue", "run_at", "max_attempts"}
+    members = document["components"]["schemas"]["ScheduleChange"]["properties"]
+    nullable = {name for name, member in members.items() if "null" in str(member)}
+    assert nullable == {"cron", "interval", "times", "starts_at", "ends_at"}
+    for name in ("OperationRequest", "OperationFilter", "OperationChange"):
+        assert "null" not in str(document["components"]["schemas"][name])
 
 
 def test_references_lead_somewhere(document: dict[str, Any]) -> None:
@@ -137,7 +163,20 @@ def test_references_lead_somewhere(document: dict[str, Any]) -> None:
 
 def test_replies_are_as_their_schemas_say(api: Api, document: dict[str, Any]) -> None:
     job_id = api.submit(tags=["a"]).json()["id"]
+    schedule = {"name": "s", "task": "add", "args": {"a": 1, "b": 2}, "cron": "@daily"}
+    schedule_id = api.http.post("/v1/schedules", json=schedule).json()["id"]
+    api.http.post(f"/v1/schedules/{schedule_id}/run")
+    past = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
+    api.http.post(f"/v1/schedules/{schedule_id}/backfill", json=past)
+    operation = api.http.post("/v1/operations", json={"action": "cancel", "filter": {"tag": "a"}}).json()
     calls = {
+        f"/v1/schedules/{schedule_id}{more}": f"/v1/schedules/{{schedule_id}}{more}"
+        for more in ("", "/preview", "/fires", "/backfills")
+    }
+    calls |= {
+        "/v1/schedules": "/v1/schedules",
+        f"/v1/operations/{operation['id']}": "/v1/operations/{operation_id}",
+        "/v1/operations": "/v1/operations",
         f"/v1/jobs/{job_id}": "/v1/jobs/{job_id}",
         f"/v1/jobs/{job_id}/attempts": "/v1/jobs/{job_id}/attempts",
         f"/v1/jobs/{job_id}/logs": "/v1/jobs/{job_id}/logs",

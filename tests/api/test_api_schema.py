@@ -33,15 +33,19 @@ CHECKS = [
 
 schema = schemathesis.openapi.from_dict(create_app(None, NOWHERE).openapi())
 KNOWN_IDS: list[str] = []
+KNOWN_SCHEDULES: list[str] = []
+KNOWN_OPERATIONS: list[str] = []
 
 
 @schema.hook
 def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Every other id is that of a job which is there, in one of the states."""
+    """Every other id is that of a job which is there, in one of the states, of a schedule or an operation."""
     if not parameters or not KNOWN_IDS:
         return parameters
-    number = sum(map(ord, str(parameters["job_id"])))
-    return {"job_id": KNOWN_IDS[number // 2 % len(KNOWN_IDS)]} if number % 2 else parameters
+    ((name, value),) = parameters.items()
+    number = sum(map(ord, str(value)))
+    known = {"job_id": KNOWN_IDS, "schedule_id": KNOWN_SCHEDULES, "operation_id": KNOWN_OPERATIONS}[name]
+    return {name: known[number // 2 % len(known)]} if number % 2 else parameters
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,11 @@ def played(shared_database_url: str) -> Iterator[Api]:
         KNOWN_IDS[:] = [str(playground.ended(state, now=None).id) for state in (State.FAILED, State.SUCCESS)]
         KNOWN_IDS.append(str(playground.running(now=None, queue="r").id))
         KNOWN_IDS.append(str(playground.add(queue="p", delay=timedelta(days=1).total_seconds(), now=None)))
+        for number in range(3):
+            schedule = {"name": f"known {number}", "task": "anything", "interval": 3600.0}
+            KNOWN_SCHEDULES.append(api.http.post("/v1/schedules", json=schedule).json()["id"])
+        body = {"action": "cancel", "filter": {"task": "t"}}
+        KNOWN_OPERATIONS[:] = [api.http.post("/v1/operations", json=body).json()["id"] for _ in range(2)]
         yield api
     playground.close()
 

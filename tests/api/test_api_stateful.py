@@ -64,6 +64,7 @@ def walk(api: Api, playground: Playground, scenarios: int, *, derandomize: bool)
         def setup(self) -> None:
             """The same calls are to have the same answers: what earlier chains left behind goes."""
             playground.sql("DELETE FROM jobs")
+            playground.sql("DELETE FROM operations")
 
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"base_url": api.url}

@@ -21,7 +21,8 @@ def test_version(steeple: Steeple) -> None:
 def test_help_names_every_exit_code_and_command() -> None:
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
     assert all(f"{code.value}  {code.meaning}" in text for code in ExitCode)
-    assert all(name in text for name in ("up", "api", "scheduler", "worker", "db", "jobs", "keys", "doctor"))
+    commands = ("up", "api", "scheduler", "worker", "db", "jobs", "operations", "keys", "doctor")
+    assert all(name in text for name in commands)
 
 
 def test_an_unknown_command_is_a_usage_error_on_stderr(steeple: Steeple) -> None:
@@ -67,6 +68,6 @@ def test_help_does_not_load_the_servers_libraries() -> None:
     assert done.stderr == "\n"
 
 
-@pytest.mark.parametrize("name", ["up", "api", "scheduler", "worker", "doctor", "db", "jobs", "keys"])
+@pytest.mark.parametrize("name", ["up", "api", "scheduler", "worker", "doctor", "db", "jobs", "operations", "keys"])
 def test_each_command_has_a_help(name: str) -> None:
     assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from schedule_stage import ScheduleStage
 
 from playground import Playground
 from steeple import Settings, Steeple
@@ -46,3 +47,9 @@ def start_scheduler(settings: Settings) -> Iterator[StartScheduler]:
     for thread in threads:
         thread.join(PATIENCE)
     assert [thread for thread in threads if thread.is_alive()] == []
+
+
+@pytest.fixture
+def stage(playground: Playground) -> ScheduleStage:
+    """Schedules on the playground."""
+    return ScheduleStage(playground)

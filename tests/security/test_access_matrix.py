@@ -8,11 +8,15 @@ import httpx2
 import pytest
 from running_api import NOBODY, Api, make_app, running
 from starlette.routing import Route
+from uuid_utils.compat import uuid7
 
 from playground import Playground
 from steeple import Settings
 from steeple.api.app import create_app
+from steeple.domain.priority import Priority
+from steeple.domain.schedule import Definition
 from steeple.domain.states import State
+from steeple.schedule_changes import create
 from steeple.store.keys import Scope, create_key, revoke_key
 
 PUBLIC = {
@@ -26,7 +30,12 @@ PUBLIC = {
 }
 """What needs no key: pages and probes."""
 
+OPERATION = "019ab4c9-51aa-7b1f-9a0e-7c9d4e2f6b13"
+"""The id of the one that is there."""
+
 JOB = {"task": "add", "args": {"a": 1, "b": 2}}
+SCHEDULE = {"name": "new", **JOB, "cron": "@daily"}
+PAST = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-03T00:00:00Z"}
 NOWHERE = Settings(database_url="postgresql://nobody@nowhere/none", broker_url=None)
 
 
@@ -49,6 +58,23 @@ ROWS = {
     ("GET", "/v1/jobs/{job_id}"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/attempts"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/logs"): Row(Scope.READ),
+    ("GET", "/v1/schedules"): Row(Scope.READ),
+    ("POST", "/v1/schedules"): Row(Scope.WRITE, SCHEDULE),
+    ("POST", "/v1/schedules/preview"): Row(Scope.READ, {"cron": "@daily"}),
+    ("GET", "/v1/schedules/{schedule_id}"): Row(Scope.READ),
+    ("PATCH", "/v1/schedules/{schedule_id}"): Row(Scope.WRITE, {"cron": "@hourly"}),
+    ("DELETE", "/v1/schedules/{schedule_id}"): Row(Scope.WRITE),
+    ("GET", "/v1/schedules/{schedule_id}/preview"): Row(Scope.READ),
+    ("GET", "/v1/schedules/{schedule_id}/fires"): Row(Scope.READ),
+    ("POST", "/v1/schedules/{schedule_id}/pause"): Row(Scope.WRITE),
+    ("POST", "/v1/schedules/{schedule_id}/resume"): Row(Scope.WRITE),
+    ("POST", "/v1/schedules/{schedule_id}/run"): Row(Scope.WRITE),
+    ("POST", "/v1/schedules/{schedule_id}/backfill"): Row(Scope.WRITE, PAST),
+    ("GET", "/v1/schedules/{schedule_id}/backfills"): Row(Scope.READ),
+    ("POST", "/v1/operations"): Row(Scope.WRITE, {"action": "cancel", "filter": {"task": "t"}}),
+    ("GET", "/v1/operations"): Row(Scope.READ),
+    ("GET", "/v1/operations/{operation_id}"): Row(Scope.READ),
+    ("POST", "/v1/operations/{operation_id}/abort"): Row(Scope.WRITE),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/workers"): Row(Scope.READ),
@@ -77,22 +103,39 @@ class Stage:
     scopeless: bytes
     admin: bytes
 
-    def ask(self, operation: tuple[str, str], job_id: object, authorization: bytes | None) -> httpx2.Response:
+    def ask(self, operation: tuple[str, str], about: object, authorization: bytes | None) -> httpx2.Response:
+        """``about`` is the id of a job or a schedule."""
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        return self.api.http.request(method, path.format(job_id=job_id), json=body, headers=headers)
+        path = path.format(job_id=about, schedule_id=about, operation_id=OPERATION)
+        return self.api.http.request(method, path, json=body, headers=headers)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
+        made = self.playground.sql("SELECT CAST(to_jsonb(operations) AS text) FROM operations ORDER BY id")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
-        return [*map(tuple, jobs), *map(tuple, self.playground.sql(rest))]
+        schedules = self.playground.sql("SELECT CAST(to_jsonb(schedules) AS text) FROM schedules ORDER BY id")
+        fires = self.playground.sql("SELECT CAST(to_jsonb(fires) AS text) FROM fires ORDER BY schedule_id, time")
+        return [*map(tuple, [*jobs, *made, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
+
+    def about(self, operation: tuple[str, str]) -> object:
+        """What the request is about, new: a job, or a schedule."""
+        return self.schedule(operation) if "{schedule_id}" in operation[1] else self.job(ROWS[operation].of)
+
+    def schedule(self, operation: tuple[str, str]) -> object:
+        definition = Definition(str(uuid7()), "anything", "{}", "default", Priority.DEFAULT, cron="@daily")
+        paused = operation[1].endswith("/resume")
+        with self.playground.engine.begin() as connection:
+            return create(connection, uuid7(), definition, paused=paused).id
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own."""
+        """A job in this state, in a queue of its own; and an operation that has not begun."""
+        self.playground.sql("DELETE FROM operations")
+        self.playground.sql("INSERT INTO operations (id, action, filter) VALUES (:id, 'cancel', '{}')", id=OPERATION)
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
             return self.playground.add(queue=queue, delay=3600.0, now=None)
@@ -165,10 +208,10 @@ def words(reply: httpx2.Response) -> dict[str, object]:
 
 @pytest.mark.parametrize("operation", ROWS, ids=" ".join)
 def test_without_a_valid_key_nothing_is_done_and_nothing_is_told(stage: Stage, operation: tuple[str, str]) -> None:
-    job_id = stage.job(ROWS[operation].of)
+    about = stage.about(operation)
     before = stage.everything()
     for way, authorization in stage.refused.items():
-        reply = stage.ask(operation, job_id, authorization)
+        reply = stage.ask(operation, about, authorization)
         assert words(reply) == UNAUTHORIZED, way
         assert reply.headers["WWW-Authenticate"] == "Bearer", way
     assert stage.everything() == before
@@ -177,10 +220,10 @@ def test_without_a_valid_key_nothing_is_done_and_nothing_is_told(stage: Stage, o
 @pytest.mark.parametrize("operation", ROWS, ids=" ".join)
 def test_with_too_small_a_scope_nothing_is_done(stage: Stage, operation: tuple[str, str]) -> None:
     row = ROWS[operation]
-    job_id = stage.job(row.of)
+    about = stage.about(operation)
     before = stage.everything()
     for key in [stage.scopeless] + [stage.reader] * (row.scope is Scope.WRITE):
-        assert words(stage.ask(operation, job_id, key)) == forbidden(row.scope)
+        assert words(stage.ask(operation, about, key)) == forbidden(row.scope)
     assert stage.everything() == before
 
 
@@ -188,16 +231,17 @@ def test_with_too_small_a_scope_nothing_is_done(stage: Stage, operation: tuple[s
 def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: tuple[str, str]) -> None:
     """Or else the refusals would show nothing."""
     row = ROWS[operation]
-    job_id = stage.job(row.of)
+    about = stage.about(operation)
     before = stage.everything()
-    reply = stage.ask(operation, job_id, stage.admin if row.scope is Scope.WRITE else stage.reader)
-    assert reply.status_code in (200, 202), reply.text
+    reply = stage.ask(operation, about, stage.admin if row.scope is Scope.WRITE else stage.reader)
+    assert reply.status_code in (200, 201, 202, 204), reply.text
     assert (stage.everything() != before) == (row.scope is Scope.WRITE)
 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING)))
+    about = stage.about(operation)
+    reply = stage.api.http.head(operation[1].format(job_id=about, schedule_id=about, operation_id=OPERATION))
     assert (reply.status_code, reply.content) == (401, b"")
 
 
@@ -210,6 +254,8 @@ def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str
         ("POST", "/v1/jobs", b"{"),
         ("POST", "/v1/jobs?x=1", b"\xff"),
         ("POST", "/v1/jobs/batch", b"[]"),
+        ("POST", "/v1/schedules", b"{"),
+        ("DELETE", f"/v1/schedules/{NOBODY}", b""),
         ("POST", f"/v1/jobs/{NOBODY}/cancel", b"x"),
         ("PATCH", f"/v1/jobs/{NOBODY}", b"null"),
     ],

@@ -33,6 +33,16 @@ async def read_json_text(request: Request, headers: Mapping[bytes, bytes], limit
     return _decoded(await _read(request, headers, limit))
 
 
+async def read_optional_json_text(request: Request, limit: int) -> str:
+    """The same of a body that may be missing: then it is an empty object."""
+    headers = dict(request.scope["headers"])
+    body = await _read(request, headers, limit)
+    if not body:
+        return "{}"
+    _require_json(headers)
+    return _decoded(body)
+
+
 async def require_no_members(request: Request, limit: int) -> None:
     """For an operation that takes none: a body may be missing, or an empty object.
 

@@ -31,6 +31,21 @@ JOB: Final[dict[str, Any]] = {
     "schedule_id": None,
 }
 
+OPERATION: Final[dict[str, Any]] = {
+    "id": "019ab4c9-51aa-7b1f-9a0e-7c9d4e2f6b13",
+    "action": "cancel",
+    "filter": {"state": ["PENDING"], "task": ["reports.render"]},
+    "set": None,
+    "state": "DONE",
+    "done": 1188,
+    "skipped": 12,
+    "total": 1200,
+    "reasons": [{"reason": "no longer matched when it was its turn", "jobs": 12, "examples": []}],
+    "created_at": "2026-11-24T00:00:00Z",
+    "started_at": "2026-11-24T00:00:00.4Z",
+    "finished_at": "2026-11-24T00:00:00.6Z",
+}
+
 ERROR: Final[dict[str, Any]] = {
     "type": "ConnectionError",
     "message": "the archive does not answer",
@@ -90,4 +105,60 @@ WORKER: Final[dict[str, Any]] = {
     "silence": 1.2,
     "draining": False,
     "trouble": None,
+}
+
+SCHEDULE: Final[dict[str, Any]] = {
+    "id": "019ab4c1-3c2b-7f10-8a6d-7e5f4d3c2b1a",
+    "name": "monthly report",
+    "task": "reports.render",
+    "args": ARGUMENTS,
+    "queue": "default",
+    "priority": "high",
+    "cron": "30 2 1 * *",
+    "interval": None,
+    "times": None,
+    "timezone": "Europe/Berlin",
+    "starts_at": None,
+    "ends_at": None,
+    "jitter": 0.0,
+    "overlap": "skip",
+    "catch_up": "last",
+    "catch_up_window": 86400.0,
+    "paused": False,
+    "pause_note": None,
+    "reading": "At 02:30 on the first day of every month, Europe/Berlin time",
+    "next_fires": ["2026-12-01T01:30:00Z", "2027-01-01T01:30:00Z"],
+    "next_fires_local": ["2026-12-01T02:30:00+01:00", "2027-01-01T02:30:00+01:00"],
+    "source": "api",
+    "version": 1,
+    "created_at": "2026-11-24T00:00:00Z",
+    "updated_at": "2026-11-24T00:00:00Z",
+}
+
+FIRE: Final[dict[str, Any]] = {
+    "time": "2026-11-01T01:30:00Z",
+    "outcome": "fired",
+    "why": None,
+    "job_id": JOB["id"],
+    "backfill_id": None,
+    "at": "2026-11-01T01:30:00.012345Z",
+}
+
+BACKFILL: Final[dict[str, Any]] = {
+    "id": "019ab4c5-0f1e-7d2c-9b3a-495867768594",
+    "schedule_id": SCHEDULE["id"],
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-11-01T00:00:00Z",
+    "max_running": 2,
+    "total": 10,
+    "waiting": 8,
+    "created_at": "2026-11-24T00:00:00Z",
+    "finished_at": None,
+}
+
+PREVIEW: Final[dict[str, Any]] = {
+    "reading": SCHEDULE["reading"],
+    "timezone": SCHEDULE["timezone"],
+    "fires": SCHEDULE["next_fires"],
+    "fires_local": SCHEDULE["next_fires_local"],
 }

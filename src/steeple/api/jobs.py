@@ -1,15 +1,13 @@
 """Jobs as they are: the list, and each of them."""
 
-import base64
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from steeple.api import openapi, schemas
+from steeple.api.cursors import read_cursor, write_cursor
 from steeple.api.deps import Reader
 from steeple.api.problem_kinds import Kind
-from steeple.api.problems import Fault, refusal
 from steeple.api.render import attempts_text, logs_text, page_text
 from steeple.api.replies import awaited, find_job, job_id_of, json_reply, preferred, tagged_reply, wait_headers
 from steeple.api.requests import MOST_PAGE_JOBS, JobQuery, LogQuery, NoQuery, WaitQuery
@@ -18,7 +16,6 @@ from steeple.store.listing import JobFilter, read_page
 from steeple.store.reads import read_attempts, require_job
 from steeple.store.reports import read_lines
 
-_CURSOR_VERSION = b"\x01"
 _MOST_LINES = 1000
 
 JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"}, description="The job's id.")]
@@ -40,12 +37,12 @@ async def list_jobs(request: Request, caller: Reader, query: Annotated[JobQuery,
     A search that takes too long stops early: such a page has fewer jobs than `limit`, and a `next_cursor`.
     """
     limit = min(query.limit, MOST_PAGE_JOBS)
-    before = None if query.cursor is None else _read_cursor(query.cursor)
+    before = None if query.cursor is None else read_cursor(query.cursor)
     wanted = _filter(query)
     page = await services_of(request).reads.run(
         lambda connection: read_page(connection, wanted, limit=limit, before=before)
     )
-    return json_reply(page_text(page.jobs, None if page.next_before is None else _write_cursor(page.next_before)))
+    return json_reply(page_text(page.jobs, None if page.next_before is None else write_cursor(page.next_before)))
 
 
 @router.get(
@@ -119,18 +116,3 @@ def _filter(query: JobQuery) -> JobFilter:
         created_before=query.created_before,
         search=query.q or None,
     )
-
-
-def _write_cursor(before: UUID) -> str:
-    return base64.urlsafe_b64encode(_CURSOR_VERSION + before.bytes).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> UUID:
-    try:
-        found = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[1:]
-    except ValueError:
-        found = b""
-    if len(found) != 16 or _write_cursor(UUID(bytes=found)) != cursor:
-        fault = Fault("/cursor", "is no cursor of this API", "query")
-        raise refusal(Kind.INVALID_REQUEST, "cursor is no cursor of this API", fault)
-    return UUID(bytes=found)

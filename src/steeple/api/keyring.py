@@ -47,8 +47,7 @@ class Keyring:
             if not await self._is_open():
                 raise _unauthorized()
             caller = ANYONE
-        if not caller.may(scope):
-            raise refusal(Kind.FORBIDDEN, f"this needs a key with the scope {scope.value}")
+        require_scope(caller, scope)
         return caller
 
     async def _is_open(self) -> bool:
@@ -71,6 +70,12 @@ class Keyring:
         if found is None:
             return None
         return Caller(str(found.id), max((_RANKS[scope] for scope in found.scopes), default=-1))
+
+
+def require_scope(caller: Caller, scope: Scope) -> None:
+    """Raises ``Refusal`` if the caller's key does not reach so far."""
+    if not caller.may(scope):
+        raise refusal(Kind.FORBIDDEN, f"this needs a key with the scope {scope.value}")
 
 
 def _key(authorization: bytes) -> str | None:

@@ -8,7 +8,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from steeple.api import examples, schemas
+from steeple.api import examples, schedule_requests, schedule_schemas, schemas
+from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
 from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
@@ -25,19 +26,30 @@ _EVERYWHERE: Final = (
 )
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (
+    SubmitRequest,
+    BatchRequest,
+    JobChange,
+    OperationRequest,
+    Nothing,
+    *schedule_requests.BODIES,
+)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
     schemas.Batch,
     schemas.Attempts,
     schemas.Logs,
+    schemas.Operation,
+    schemas.OperationPage,
+    schemas.OperationPreview,
     schemas.Tasks,
     schemas.Queues,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,
     schemas.Problem,
+    *schedule_schemas.REPLIES,
 )
 """FastAPI describes them too, but leaves nulls out of their examples."""
 
@@ -52,6 +64,8 @@ that they do not know. Every refusal is a problem document (RFC 9457) with a `re
 
 _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
+    {"name": "schedules", "description": "When jobs are made by themselves."},
+    {"name": "operations", "description": "One action on every job that matches a filter."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
     {"name": "workers", "description": "Who runs them."},
@@ -60,7 +74,8 @@ _TAGS: Final = [
 
 _HEADERS: Final[dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "The same key with the same body gives the same job again, with `Idempotent-Replayed: true`.",
+        "description": "The same key with the same body gives the same job or operation again, with "
+        "`Idempotent-Replayed: true`.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     },
     "Prefer": {
@@ -68,6 +83,10 @@ _HEADERS: Final[dict[str, Any]] = {
         "read is ignored, as RFC 7240 has it; `Preference-Applied` tells that it was heeded.",
         "schema": {"type": "string"},
         "example": "wait=10",
+    },
+    "If-Match": {
+        "description": "The `ETag` of the version that the client has: if it no longer is that, the answer is 412.",
+        "schema": {"type": "string"},
     },
     "If-None-Match": {
         "description": "The `ETag` of the version that the client has: if it still is that, the answer is 304.",
@@ -101,6 +120,18 @@ def links_of_job(*more: str, at: str = "/id") -> dict[str, Any]:
     """``links`` of a reply that names a job ``at`` this place: operations on it, by their ids."""
     names = ("show_job", "list_attempts", "list_logs", "cancel_job", "retry_job", *more)
     return {name: {"operationId": name, "parameters": {"job_id": f"$response.body#{at}"}} for name in names}
+
+
+def links_of_schedule(at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names a schedule ``at`` this place."""
+    names = ("show_schedule", "list_fires", "pause_schedule", "run_schedule", "delete_schedule")
+    return {name: {"operationId": name, "parameters": {"schedule_id": f"$response.body#{at}"}} for name in names}
+
+
+def links_of_operation(at: str = "/id") -> dict[str, Any]:
+    """``links`` of a reply that names an operation ``at`` this place."""
+    names = ("show_operation", "abort_operation")
+    return {name: {"operationId": name, "parameters": {"operation_id": f"$response.body#{at}"}} for name in names}
 
 
 def headers(*names: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Kind(Enum):
         403,
         "The API key does not allow this",
         (
-            "Reading needs the scope `read`, changing anything `write`; `admin` includes both. Use a key with more "
-            "scopes."
+            "Reading needs the scope `read`, changing anything `write`, and deleting jobs `admin`, which includes "
+            "both. Use a key with more scopes."
         ),
     )
     CROSS_SITE = (
@@ -52,6 +52,18 @@ class Kind(Enum):
         "There is no such job",
         "No job has this id: it never existed, or it ended and its retention has passed.",
     )
+    SCHEDULE_NOT_FOUND = (
+        "schedule-not-found",
+        404,
+        "There is no such schedule",
+        "No schedule has this id: it never existed, or it was deleted.",
+    )
+    OPERATION_NOT_FOUND = (
+        "operation-not-found",
+        404,
+        "There is no such operation",
+        "No operation has this id: it never existed, or it ended and its retention has passed.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -64,7 +76,7 @@ class Kind(Enum):
         "The job's state does not allow this",
         (
             "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
-            "job can be changed. `state` is the state that it is in."
+            "job can be changed. An operation that is done cannot be aborted. `state` is the state that it is in."
         ),
     )
     UNIQUE_KEY_HELD = (
@@ -72,6 +84,30 @@ class Kind(Enum):
         409,
         "An active job holds the unique key",
         "At most one pending or running job has a given `unique_key`. `job_id` names the one that does.",
+    )
+    SCHEDULE_NAME_TAKEN = (
+        "schedule-name-taken",
+        409,
+        "Another schedule has this name",
+        "Each schedule has a name of its own. `schedule_id` is that of the one that has this name.",
+    )
+    SCHEDULE_IS_CODE = (
+        "schedule-is-code",
+        409,
+        "The schedule is declared in code",
+        (
+            "What it says is kept as the code has it, each time a part starts: change it there. It can be paused, "
+            "resumed, run, filled back and deleted here."
+        ),
+    )
+    PRECONDITION_FAILED = (
+        "precondition-failed",
+        412,
+        "It has changed meanwhile",
+        (
+            "The request was to hold for the version that `If-Match` names, and it is another by now: `version`. "
+            "Nothing was done. Read it again, and decide anew."
+        ),
     )
     TOO_LARGE = (
         "too-large",
@@ -130,8 +166,8 @@ class Kind(Enum):
         422,
         "The idempotency key belongs to another request",
         (
-            "This `Idempotency-Key` came with another body before; `job_id` names the job that was made then. Use a "
-            "new key for each request, and repeat a key only with the same body."
+            "This `Idempotency-Key` came with another body before; `job_id` or `operation_id` names what was made "
+            "then. Use a new key for each request, and repeat a key only with the same body."
         ),
     )
     TOO_MANY_REQUESTS = (

@@ -126,11 +126,39 @@ def _of_steeple_error(error: errors.SteepleError) -> Problem | None:
             detail = str(error)
             return Problem(Kind.UNIQUE_KEY_HELD, detail, (Fault("/unique_key", detail),), {"job_id": error.job_id})
         case errors.IdempotencyKeyReused():
-            fault = Fault("/Idempotency-Key", "came with another body before", "header")
-            # Without the key, which may be known to nobody else.
-            detail = f"the Idempotency-Key came with another body before, which made job {error.job_id}"
-            return Problem(Kind.IDEMPOTENCY_KEY_REUSED, detail, (fault,), {"job_id": error.job_id})
+            return _key_reused(f"job {error.job_id}", {"job_id": error.job_id})
+        case errors.OperationNotFound():
+            return Problem(Kind.OPERATION_NOT_FOUND, str(error))
+        case errors.OperationOver():
+            facts = {"operation_id": error.operation_id, "state": error.state}
+            return Problem(Kind.STATE_CONFLICT, str(error), members=facts)
+        case errors.OperationKeyReused():
+            return _key_reused(f"operation {error.operation_id}", {"operation_id": error.operation_id})
+    return _of_schedules(error)
+
+
+def _of_schedules(error: errors.SteepleError) -> Problem | None:
+    match error:
+        case errors.InvalidSchedule():
+            return _at_fault(Kind.INVALID_REQUEST, error.errors)
+        case errors.ScheduleNotFound():
+            return Problem(Kind.SCHEDULE_NOT_FOUND, str(error))
+        case errors.ScheduleNameTaken():
+            faults = (Fault("/name", str(error)),)
+            return Problem(Kind.SCHEDULE_NAME_TAKEN, str(error), faults, {"schedule_id": error.schedule_id})
+        case errors.ScheduleIsCode():
+            return Problem(Kind.SCHEDULE_IS_CODE, str(error), members={"schedule_id": error.schedule_id})
+        case errors.ScheduleChanged():
+            facts = {"schedule_id": error.schedule_id, "version": error.version}
+            return Problem(Kind.PRECONDITION_FAILED, str(error), members=facts)
     return None
+
+
+def _key_reused(made: str, members: Mapping[str, str]) -> Problem:
+    """Without the key, which may be known to nobody else."""
+    fault = Fault("/Idempotency-Key", "came with another body before", "header")
+    detail = f"the Idempotency-Key came with another body before, which made {made}"
+    return Problem(Kind.IDEMPOTENCY_KEY_REUSED, detail, (fault,), members)
 
 
 def _at_fault(kind: Kind, found: Sequence[FieldError]) -> Problem:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, QUEUE, TASK, WORKER
+from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, OPERATION, QUEUE, TASK, WORKER
 from steeple.domain.job import Reason
+from steeple.domain.operation import Action, OperationState, Skip
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 
@@ -140,6 +141,51 @@ class Retry(_Reply):
     cap: float
 
 
+class SkippedJob(_Reply):
+    id: str
+    held_by: Annotated[str | None, Field(description="The job that holds its unique key, if that is why.")] = None
+
+
+class SkipReason(_Reply):
+    reason: Skip
+    jobs: Annotated[int, Field(description="How many were skipped for it.")]
+    examples: Annotated[list[SkippedJob], Field(description="A few of them.")]
+
+
+class Operation(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [OPERATION]})
+
+    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+    action: Action
+    filter: Annotated[dict[str, Any], Field(description="As it was asked for; empty: every job.")]
+    set: Annotated[dict[str, Any] | None, Field(description="What `reprioritise` and `move` set.")]
+    state: OperationState
+    done: Annotated[int, Field(description="Jobs that the action was done to.")]
+    skipped: Annotated[int, Field(description="Jobs that it was not done to.")]
+    total: Annotated[
+        int | None, Field(description="Jobs that matched when it was made. Null while they are too many to count.")
+    ]
+    reasons: Annotated[list[SkipReason], Field(description="Why jobs were skipped.")]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class OperationPage(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"operations": [OPERATION], "next_cursor": None}]})
+
+    operations: list[Operation]
+    next_cursor: Annotated[str | None, Field(description="Null on the last page.")]
+
+
+class OperationPreview(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 1200, "is_exact": True, "sample": [JOB]}]})
+
+    count: Annotated[int, Field(description="Jobs that match.")]
+    is_exact: Annotated[bool, Field(description="False: they are too many to count at once, and this is a part.")]
+    sample: Annotated[list[Job], Field(description="The newest few of them.")]
+
+
 class Task(_Reply):
     name: str
     description: str
@@ -214,7 +260,7 @@ class Live(_Reply):
 
 class Ready(_Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0003", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0005", "broker": "ok"}]}
     )
 
     status: str

@@ -8,7 +8,7 @@ from steeple.api.server import Server
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
 from steeple.settings import Settings, is_loopback
-from steeple.store import keys, migrate, tasks
+from steeple.store import keys, migrate
 from steeple.store.engine import create_engine, database_url, in_transaction
 from steeple.store.keys import KeyCensus
 from steeple.telemetry import events, logs
@@ -46,8 +46,7 @@ def prepare(app: Steeple | None, settings: Settings) -> KeyCensus:
         census = in_transaction(engine, keys.census)
         _require_key(settings.host, census)
         if app is not None:
-            records = [task.record for task in app.tasks.values()]
-            in_transaction(engine, lambda connection: tasks.register(connection, records))
+            in_transaction(engine, app.announce)
         return census
     finally:
         engine.dispose()

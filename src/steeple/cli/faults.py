@@ -69,6 +69,8 @@ def _explain_client_error(error: Exception) -> Fault | None:
             return Fault(f"{error}; does STEEPLE_URL name a Steeple API?", ExitCode.UNREACHABLE)
         case client.WaitTimeout():
             return Fault(f"{error}; it goes on, wait again with `steeple jobs wait`", ExitCode.WAIT_TIMEOUT)
+        case client.OperationTimeout():
+            return Fault(f"{error}; it goes on, wait again with `steeple operations wait`", ExitCode.WAIT_TIMEOUT)
         case client.ApiError():
             return _explain_refusal(error)
         case _:
@@ -81,6 +83,10 @@ def _explain_refusal(error: Exception) -> Fault:
     match error:
         case client.JobNotFound():
             return Fault(f"no job {error.job_id}", ExitCode.NOT_FOUND)
+        case client.OperationNotFound():
+            return Fault(f"no operation {error.operation_id}", ExitCode.NOT_FOUND)
+        case client.NotFound():
+            return Fault(error.problem.detail or str(error), ExitCode.NOT_FOUND)
         case client.Conflict():
             return Fault(error.problem.detail or str(error), ExitCode.CONFLICT)
         case client.InvalidRequest():

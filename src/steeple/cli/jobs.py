@@ -1,4 +1,7 @@
-"""The commands for jobs, all over HTTP: what they can do, any client can. ``submit`` is in a file of its own."""
+"""The commands for jobs, all over HTTP: what they can do, any client can.
+
+``submit`` is in a file of its own, and so are the commands that can act on many: ``bulk``.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Submit jobs and look after them (STEEPLE_URL, STEEPLE_API_KEY).", no_args_is_help=True)
 
 JobId = Annotated[UUID, typer.Argument(metavar="ID")]
-JobIds = Annotated[list[UUID], typer.Argument(metavar="ID...")]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
 Moment = Annotated[datetime | None, typer.Option(parser=values.moment, metavar="TIME")]
 
@@ -111,20 +113,6 @@ def wait(
     report_end(job, as_json=as_json)
 
 
-@app.command()
-def cancel(job_ids: JobIds) -> None:
-    """Cancel jobs; prints id and state of each. One that runs is told to stop, and ends soon after."""
-    with api() as client:
-        _for_each(job_ids, client.cancel)
-
-
-@app.command()
-def retry(job_ids: JobIds) -> None:
-    """Run jobs that have ended once more; prints id and state of each."""
-    with api() as client:
-        _for_each(job_ids, client.retry)
-
-
 def report_end(job: "Job", *, as_json: bool) -> None:
     """Prints how a job ended and leaves with the exit code for it."""
     if as_json:
@@ -147,7 +135,7 @@ def _tell_end(job: "Job") -> ExitCode:
             return ExitCode.JOB_FAILED
 
 
-def _for_each(job_ids: list[UUID], act: "Callable[[str], Job]") -> None:
+def for_each(job_ids: list[UUID], act: "Callable[[str], Job]") -> None:
     """Does as many as it can; leaves with the exit code of the first that could not be done."""
     codes = [_try(str(job_id), act) for job_id in job_ids]
     raise typer.Exit(next((code for code in codes if code is not ExitCode.OK), ExitCode.OK))

@@ -8,6 +8,10 @@ from steeple.client.errors import (
     Forbidden,
     InvalidRequest,
     JobNotFound,
+    NotFound,
+    OperationNotFound,
+    OperationTimeout,
+    Outdated,
     RateLimited,
     TransportError,
     Unauthorized,
@@ -15,7 +19,7 @@ from steeple.client.errors import (
     UnexpectedReply,
     WaitTimeout,
 )
-from steeple.client.models import Job
+from steeple.client.models import Job, Operation, OperationPreview
 from steeple.client.sync import Client
 
 __all__ = [
@@ -28,6 +32,12 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobNotFound",
+    "NotFound",
+    "Operation",
+    "OperationNotFound",
+    "OperationPreview",
+    "OperationTimeout",
+    "Outdated",
     "RateLimited",
     "TransportError",
     "Unauthorized",

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from steeple.client import models, transport, wire
+from steeple.client import models, operations, transport, wire
 from steeple.client.errors import TransportError, Unavailable
 from steeple.client.options import BatchJob, JobChanges, JobFilters, SubmitOptions
 
@@ -92,6 +92,66 @@ class AsyncClient:
 
     async def workers(self) -> list[models.Worker]:
         return await self._send(wire.workers())
+
+    async def send(self, request: wire.Request[T]) -> T:
+        """Send a request that ``steeple.client.schedules`` builds, and read the reply."""
+        return await self._send(request)
+
+    async def operate(
+        self,
+        action: str,
+        *,
+        changes: Mapping[str, str] | None = None,
+        everything: bool = False,
+        idempotency_key: str | None = None,
+        **filters: Unpack[JobFilters],
+    ) -> models.Operation:
+        """Act on every job that matches now: ``cancel``, ``retry``, ``delete``, ``reprioritise`` or ``move``.
+
+        The last two set something: ``changes={"priority": "high"}``, ``changes={"queue": "slow"}``. Without filters it
+        needs ``everything``. It goes on by itself: see ``wait_for_operation``.
+        """
+        request = operations.operate(action, filters, changes, everything=everything, idempotency_key=idempotency_key)
+        return await self._send(request)
+
+    async def preview(
+        self,
+        action: str,
+        *,
+        changes: Mapping[str, str] | None = None,
+        everything: bool = False,
+        **filters: Unpack[JobFilters],
+    ) -> models.OperationPreview:
+        """How many jobs ``operate`` would cover, and a few of them. Nothing is done."""
+        return await self._send(operations.preview(action, filters, changes, everything=everything))
+
+    async def operation(self, operation_id: str) -> models.Operation:
+        return await self._send(operations.get(operation_id))
+
+    async def operations(
+        self, *, limit: int | None = None, state: str | Sequence[str] = ()
+    ) -> AsyncIterator[models.Operation]:
+        """Operations, newest first, at most ``limit``. Pages are fetched as they are needed."""
+        listing = operations.OperationListing.of(limit, state)
+        while listing is not None:
+            page = await self._send(listing.request())
+            for operation in page.operations:
+                yield operation
+            listing = listing.after(page)
+
+    async def wait_for_operation(self, operation_id: str, timeout: float | None = None) -> models.Operation:  # noqa: ASYNC109
+        """The operation when it is over. Raises ``OperationTimeout`` after ``timeout`` seconds."""
+        waiting = operations.OperationWaiting(operation_id, timeout, since=time.monotonic())
+        while True:
+            operation = await self._send(waiting.request())
+            if waiting.is_over(operation, time.monotonic()):
+                return operation
+            await asyncio.sleep(waiting.pause)
+            waiting = waiting.longer()
+
+    async def abort(self, operation_id: str) -> models.Operation:
+        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is done."""
+        return await self._send(operations.abort(operation_id))
 
     async def close(self) -> None:
         await self._http.aclose()

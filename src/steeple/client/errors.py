@@ -7,20 +7,24 @@
     │   ├── InvalidRequest            400, 413, 422: ``errors`` points at the fields
     │   ├── Unauthorized              401: no API key, or one that the API does not know
     │   ├── Forbidden                 403: the key's scopes do not allow this
-    │   ├── JobNotFound               404 for a job: ``job_id``
-    │   ├── Conflict                  409: the job's state, or a held unique key, does not allow this
+    │   ├── NotFound                  404
+    │   │   ├── JobNotFound           for a job: ``job_id``
+    │   │   └── OperationNotFound     for an operation: ``operation_id``
+    │   ├── Conflict                  409: the state of it, or a key or name that is taken, does not allow this
+    │   │   └── Outdated              412: it is no longer the version that was to be changed
     │   ├── RateLimited               429: ``retry_after`` seconds
     │   └── Unavailable               503: ``retry_after`` seconds
     ├── UnexpectedReply               what answered does not speak Steeple's API
     ├── TransportError                no answer came: ``url``, ``was_sent``
-    └── WaitTimeout                   the job has not ended in time: ``job``, ``timeout``
+    ├── WaitTimeout                   the job has not ended in time: ``job``, ``timeout``
+    └── OperationTimeout              the operation has not ended in time: ``operation``, ``timeout``
 """
 
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from steeple.client.models import Job
+from steeple.client.models import Job, Operation
 
 
 class FieldFault(BaseModel):
@@ -69,14 +73,28 @@ class Forbidden(ApiError):
     """The key is known, and its scopes do not reach this far."""
 
 
-class JobNotFound(ApiError):
+class NotFound(ApiError):
+    """There is none of this id."""
+
+
+class JobNotFound(NotFound):
     def __init__(self, status: int, problem: Problem, job_id: str) -> None:
         super().__init__(status, problem)
         self.job_id = job_id
 
 
+class OperationNotFound(NotFound):
+    def __init__(self, status: int, problem: Problem, operation_id: str) -> None:
+        super().__init__(status, problem)
+        self.operation_id = operation_id
+
+
 class Conflict(ApiError):
     """The job's state does not allow this, or an active job holds the unique key; ``problem`` says which."""
+
+
+class Outdated(Conflict):
+    """Somebody else has changed it; read it again, and decide anew."""
 
 
 class RetryLater(ApiError):
@@ -118,4 +136,13 @@ class WaitTimeout(ClientError):
     def __init__(self, job: Job, timeout: float) -> None:
         super().__init__(f"job {job.id} is still {job.state} after {timeout:g} s")
         self.job = job
+        self.timeout = timeout
+
+
+class OperationTimeout(ClientError):
+    """``operation`` is the operation as it was last seen; ``timeout`` is in seconds."""
+
+    def __init__(self, operation: Operation, timeout: float) -> None:
+        super().__init__(f"operation {operation.id} is still {operation.state} after {timeout:g} s")
+        self.operation = operation
         self.timeout = timeout

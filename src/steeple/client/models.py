@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+OVER_STATES = frozenset({"DONE", "ABORTED"})
 TERMINAL_STATES = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
 
 
@@ -74,6 +75,51 @@ class JobPage(_Reply):
 
     jobs: tuple[Job, ...]
     next_cursor: str | None = None
+
+
+class SkipReason(_OpenReply):
+    """Why an operation left ``jobs`` jobs as they were; ``examples`` are a few of them, each with its ``id``."""
+
+    reason: str
+    jobs: int
+    examples: tuple[dict[str, Any], ...] = ()
+
+
+class Operation(_Reply):
+    """One action on every job that matches ``filter``, as the API last saw it. ``total`` None: too many to count."""
+
+    id: str
+    action: str
+    filter: dict[str, Any]
+    set: dict[str, Any] | None = None
+    state: str
+    done: int
+    skipped: int
+    total: int | None = None
+    reasons: tuple[SkipReason, ...] = ()
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """True if it acts on no more jobs."""
+        return self.state in OVER_STATES
+
+
+class OperationPage(_Reply):
+    """One page of a listing, newest operation first; ``next_cursor`` is None on the last page."""
+
+    operations: tuple[Operation, ...]
+    next_cursor: str | None = None
+
+
+class OperationPreview(_Reply):
+    """``count`` jobs match, or at least so many if it ``is_exact`` not; ``sample``: the newest few of them."""
+
+    count: int
+    is_exact: bool = True
+    sample: tuple[Job, ...] = ()
 
 
 class BatchItem(_OpenReply):

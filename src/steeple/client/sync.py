@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from steeple.client import models, transport, wire
+from steeple.client import models, operations, transport, wire
 from steeple.client.errors import TransportError, Unavailable
 from steeple.client.options import BatchJob, JobChanges, JobFilters, SubmitOptions
 
@@ -88,6 +88,63 @@ class Client:
 
     def workers(self) -> list[models.Worker]:
         return self._send(wire.workers())
+
+    def send(self, request: wire.Request[T]) -> T:
+        """Send a request that ``steeple.client.schedules`` builds, and read the reply."""
+        return self._send(request)
+
+    def operate(
+        self,
+        action: str,
+        *,
+        changes: Mapping[str, str] | None = None,
+        everything: bool = False,
+        idempotency_key: str | None = None,
+        **filters: Unpack[JobFilters],
+    ) -> models.Operation:
+        """Act on every job that matches now: ``cancel``, ``retry``, ``delete``, ``reprioritise`` or ``move``.
+
+        The last two set something: ``changes={"priority": "high"}``, ``changes={"queue": "slow"}``. Without filters it
+        needs ``everything``. It goes on by itself: see ``wait_for_operation``.
+        """
+        request = operations.operate(action, filters, changes, everything=everything, idempotency_key=idempotency_key)
+        return self._send(request)
+
+    def preview(
+        self,
+        action: str,
+        *,
+        changes: Mapping[str, str] | None = None,
+        everything: bool = False,
+        **filters: Unpack[JobFilters],
+    ) -> models.OperationPreview:
+        """How many jobs ``operate`` would cover, and a few of them. Nothing is done."""
+        return self._send(operations.preview(action, filters, changes, everything=everything))
+
+    def operation(self, operation_id: str) -> models.Operation:
+        return self._send(operations.get(operation_id))
+
+    def operations(self, *, limit: int | None = None, state: str | Sequence[str] = ()) -> Iterator[models.Operation]:
+        """Operations, newest first, at most ``limit``. Pages are fetched as they are needed."""
+        listing = operations.OperationListing.of(limit, state)
+        while listing is not None:
+            page = self._send(listing.request())
+            yield from page.operations
+            listing = listing.after(page)
+
+    def wait_for_operation(self, operation_id: str, timeout: float | None = None) -> models.Operation:
+        """The operation when it is over. Raises ``OperationTimeout`` after ``timeout`` seconds."""
+        waiting = operations.OperationWaiting(operation_id, timeout, since=time.monotonic())
+        while True:
+            operation = self._send(waiting.request())
+            if waiting.is_over(operation, time.monotonic()):
+                return operation
+            time.sleep(waiting.pause)
+            waiting = waiting.longer()
+
+    def abort(self, operation_id: str) -> models.Operation:
+        """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is done."""
+        return self._send(operations.abort(operation_id))
 
     def close(self) -> None:
         self._http.close()

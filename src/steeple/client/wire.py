@@ -21,6 +21,8 @@ from steeple.client.errors import (
     Forbidden,
     InvalidRequest,
     JobNotFound,
+    NotFound,
+    Outdated,
     Problem,
     RateLimited,
     TransportError,
@@ -116,14 +118,14 @@ def submit(task: str, args: Mapping[str, Any] | None, options: Mapping[str, Any]
     wait = members.pop("wait", None)
     if wait is not None:
         headers["Prefer"] = f"wait={wait:g}"
-    body = _json({"task": task, "args": args or {}} | members)
+    body = json_body({"task": task, "args": args or {}} | members)
     return Request("POST", "/v1/jobs", _one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True)
 
 
 def submit_batch(jobs: Sequence[Mapping[str, Any]], *, partial: bool) -> Request[list[models.BatchItem]]:
     # The contract gives a batch no idempotency key: it is not repeatable.
     query = (("partial", "true"),) if partial else ()
-    body = _json({"jobs": [dict(job) for job in jobs]})
+    body = json_body({"jobs": [dict(job) for job in jobs]})
     return Request("POST", "/v1/jobs/batch", _many("jobs", models.BatchItem), query, body=body)
 
 
@@ -142,17 +144,16 @@ def retry(job_id: str) -> Request[Job]:
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Request[Job]:
-    return Request("PATCH", _job_path(job_id), _one(Job), body=_json(changes), job_id=job_id)
+    return Request("PATCH", _job_path(job_id), _one(Job), body=json_body(changes), job_id=job_id)
 
 
 def attempts(job_id: str) -> Request[list[models.Attempt]]:
-    path, parse = _job_path(job_id, "/attempts"), _many("attempts", models.Attempt)
-    return Request("GET", path, parse, job_id=job_id, is_repeatable=True)
+    parse = _many("attempts", models.Attempt)
+    return Request("GET", _job_path(job_id, "/attempts"), parse, job_id=job_id, is_repeatable=True)
 
 
 def logs(job_id: str) -> Request[list[models.LogLine]]:
-    path, parse = _job_path(job_id, "/logs"), _many("logs", models.LogLine)
-    return Request("GET", path, parse, job_id=job_id, is_repeatable=True)
+    return Request("GET", _job_path(job_id, "/logs"), _many("logs", models.LogLine), job_id=job_id, is_repeatable=True)
 
 
 def tasks() -> Request[list[models.Task]]:
@@ -181,7 +182,7 @@ class Listing:
 
     def request(self) -> Request[JobPage]:
         size = PAGE_SIZE if self.remaining is None else min(PAGE_SIZE, self.remaining)
-        query = _query({**self.filters, "limit": size, "cursor": self.cursor})
+        query = query_of({**self.filters, "limit": size, "cursor": self.cursor})
         return Request("GET", "/v1/jobs", _one(JobPage), query, is_repeatable=True)
 
     def jobs_of(self, page: JobPage) -> Sequence[Job]:
@@ -249,8 +250,12 @@ def _refuse(reply: Reply, job_id: str | None) -> NoReturn:
             raise Forbidden(reply.status, problem)
         case 404 if job_id is not None and is_problem:
             raise JobNotFound(reply.status, problem, job_id)
+        case 404 if is_problem:
+            raise NotFound(reply.status, problem)
         case 409:
             raise Conflict(reply.status, problem)
+        case 412:
+            raise Outdated(reply.status, problem)
         case 429:
             raise RateLimited(reply.status, problem, _retry_after(reply))
         case 503:
@@ -290,7 +295,7 @@ def _job_path(job_id: str, action: str = "") -> str:
     return f"/v1/jobs/{quote(job_id)}{action}"
 
 
-def _query(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
+def query_of(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
     several = {name: [value] if isinstance(value, str | datetime | int) else value for name, value in filters.items()}
     return [(name, _text(value)) for name, values in several.items() for value in values or ()]
 
@@ -299,7 +304,7 @@ def _text(value: object) -> str:
     return str(_plain(value) if isinstance(value, datetime) else value)
 
 
-def _json(members: Mapping[str, Any]) -> bytes:
+def json_body(members: Mapping[str, Any]) -> bytes:
     """Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold, NaN and naive times among it."""
     return json.dumps(members, default=_plain, allow_nan=False).encode()
 

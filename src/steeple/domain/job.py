@@ -57,6 +57,8 @@ class NewJob:
     retry: Retry | None = None
     """Only when the job overrides its task's policy."""
     idempotency: "Idempotency | None" = None
+    schedule_id: UUID | None = None
+    """Of the schedule that makes it."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,12 @@ class CounterName(StrEnum):
     PRUNED = "pruned"
     """Finished jobs deleted after their retention."""
 
+    FAILED_FIRES = "failed_fires"
+    """Fires of schedules that could make no job."""
+
+    MISSED_FIRES = "missed_fires"
+    """Times that schedules were not fired, and that were not made up."""
+
 
 @dataclass(frozen=True)
 class QueueStatistics:

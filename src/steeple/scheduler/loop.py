@@ -14,13 +14,14 @@ from time import monotonic
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
 from steeple.scheduler.expire import expire
+from steeple.scheduler.fire import FireSchedules
+from steeple.scheduler.operate import Operate
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
 from steeple.scheduler.troubles import Troubles
 from steeple.scheduler.wake_due import WakeDue
 from steeple.settings import Settings
-from steeple.store import tasks
 from steeple.store.engine import DatabaseError, create_engine, database_url, in_transaction, is_away
 from steeple.store.migrate import status, upgrade
 from steeple.telemetry import events, logs
@@ -113,35 +114,46 @@ def _prepare_schema(settings: Settings) -> None:
 
 
 def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> None:
-    """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else."""
-    engine = create_engine(settings, size=2)
+    """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else. So
+    have schedules: what is to be on time does not wait for what takes its time.
+    """
+    engine = create_engine(settings, size=3)
     # Most rounds are one statement: without BEGIN and COMMIT around it, an idle scheduler costs a third.
     single = engine.execution_options(isolation_level="AUTOCOMMIT")
     troubles = Troubles()
-    wake_due = WakeDue(single, settings, troubles)
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("expire", lambda: expire(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
+        Tick("operate", Operate(engine, single)),
         Tick("prune", Prune(engine, single, settings)),
     )
-    waking = threading.Thread(target=_wake, args=[wake_due, stop, troubles], name="wake_due", daemon=True)
+    own_threads = [
+        _thread("wake_due", WakeDue(single, settings, troubles), stop, troubles),
+        _thread("fire_schedules", FireSchedules(engine, settings, app), stop, troubles),
+    ]
     try:
         if app is not None:
-            records = [task.record for task in app.tasks.values()]
-            in_transaction(engine, lambda connection: tasks.register(connection, records))
+            in_transaction(engine, app.announce)
         events.scheduler_started()
-        waking.start()
+        for thread in own_threads:
+            thread.start()
         Loop(ticks, stop, troubles).run()
-        waking.join(_LAST_WORD_SECONDS)
+        for thread in own_threads:
+            thread.join(_LAST_WORD_SECONDS)
     finally:
         engine.dispose()
     events.scheduler_stopped()
 
 
-def _wake(wake_due: WakeDue, stop: threading.Event, troubles: Troubles) -> None:
-    Loop([Tick("wake_due", wake_due)], stop, troubles).run()
-    wake_due.close()
+def _thread(name: str, tick: WakeDue | FireSchedules, stop: threading.Event, troubles: Troubles) -> threading.Thread:
+    """For a tick that lets go of what it holds at the end."""
+
+    def run() -> None:
+        Loop([Tick(name, tick)], stop, troubles).run()
+        tick.close()
+
+    return threading.Thread(target=run, name=name, daemon=True)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Deletes finished jobs after their retention, batch by batch, and the rows of workers long gone; thins old counts."""
+"""Deletes finished jobs and fires after their retention, batch by batch, and the rows of workers long gone and of
+operations long over; thins old counts."""
 
 from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
-from steeple.store import counters, retention, rollup, workers
+from steeple.store import counters, fires, operations, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.telemetry import events
 
@@ -24,11 +25,11 @@ class Prune:
         self._retention = settings.retention
 
     def __call__(self) -> float:
-        """One batch of jobs; the rest once no full batch is left."""
+        """One batch of jobs and one of fires; the rest once no full batch is left."""
         jobs = in_transaction(self._single, self._prune_jobs)
         if jobs:
             events.jobs_pruned(jobs)
-        if jobs == _BATCH:
+        if _BATCH in (jobs, in_transaction(self._single, self._forget_fires)):
             return _BETWEEN_BATCHES_SECONDS
         in_transaction(self._engine, rollup.fold)
         in_transaction(self._single, self._forget)
@@ -39,6 +40,10 @@ class Prune:
         counters.add(connection, {CounterName.PRUNED: jobs})
         return jobs
 
+    def _forget_fires(self, connection: Connection) -> int:
+        return fires.forget(connection, self._retention, limit=_BATCH)
+
     def _forget(self, connection: Connection) -> None:
         retention.forget_minutes(connection, self._retention)
         workers.forget(connection, self._retention + _WORKERS_LONGER_SECONDS)
+        operations.forget_operations(connection, self._retention)

@@ -5,12 +5,15 @@ page of several kinds is merged from those, past any number of jobs of others. J
 few, and looked through one by one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+
+from steeple.domain.operation import HeldJob
+from steeple.domain.states import State
 
 MOST_KINDS = 500
 """Finding more of them, and the newest job of each, takes longer than looking through all jobs for a while."""
@@ -192,6 +195,28 @@ FROM tagged
 """  # noqa: S608 - made of nothing but what stands here
 )
 
+# How many jobs match, by the index of kinds and that of running jobs.
+_COUNT = text(
+    f"""
+SELECT (
+    SELECT count(*) FROM jobs
+    WHERE state <> 'RUNNING' AND state = ANY (CAST(CAST(:idle_states AS text[]) AS job_state[])) AND {_MATCHES}
+) + (
+    SELECT count(*) FROM jobs WHERE CAST(:with_running AS boolean) AND state = 'RUNNING' AND {_MATCHES}
+)
+"""  # noqa: S608 - made of nothing but what stands here
+)
+
+# Holds those of some jobs that match, in the order of their ids. Whether they do is looked at again once they are held.
+# Their log lines and attempts may be written meanwhile.
+_HOLD = text(
+    f"""
+SELECT id, state, started_at, finished_at, unique_key FROM jobs
+WHERE id = ANY (CAST(:ids AS uuid[])) AND {_MATCHES}
+ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608 - made of nothing but what stands here
+)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -230,3 +255,14 @@ def find_by_tag(connection: Connection, parameters: Mapping[str, Any], before: U
     """All that matches before an id, up to the limit; None if too many jobs have the tags."""
     row = connection.execute(_BY_TAG, {**parameters, "before": before, "most": _MOST_TAGGED}).one()
     return None if row.are_too_many else row.found
+
+
+def count_matching(connection: Connection, parameters: Mapping[str, Any]) -> int:
+    """How many jobs match; takes its time where they are many."""
+    return int(connection.execute(_COUNT, parameters).scalar_one())
+
+
+def hold_matching(connection: Connection, parameters: Mapping[str, Any], ids: Sequence[UUID]) -> list[HeldJob]:
+    """Those of the jobs that match, held until the transaction ends."""
+    rows = connection.execute(_HOLD, {**parameters, "ids": list(ids)})
+    return [HeldJob(row.id, State(row.state), row.started_at, row.finished_at, row.unique_key) for row in rows]

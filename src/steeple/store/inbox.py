@@ -20,13 +20,13 @@ from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
 INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, run_at, created_at, expires_at, timeout,
-                  max_attempts, retry, idempotency_owner, idempotency_key, request_hash)
+                  max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, request_hash)
 SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key,
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
-       max_attempts, retry, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
+       max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
     id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text, run_at timestamptz,
-    delay float8, expires_at timestamptz, timeout float8, max_attempts integer, retry json,
+    delay float8, expires_at timestamptz, timeout float8, max_attempts integer, retry json, schedule_id uuid,
     idempotency_owner text, idempotency_key text, request_hash text
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
@@ -102,10 +102,10 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
     raise RuntimeError(f"rivals of {len(missing)} new jobs come and go faster than they can be looked at")
 
 
-def insert_some(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
+def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
     """``insert_jobs`` for any number of jobs."""
     parts = (jobs[start : start + MOST_AT_ONCE] for start in range(0, len(jobs), MOST_AT_ONCE))
-    return [answer for part in parts for answer in insert_jobs(connection, part)]
+    return [answer for part in parts for answer in insert_jobs(connection, part, now=now)]
 
 
 def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
@@ -187,6 +187,8 @@ def _row(job: NewJob) -> str:
         fields["expires_at"] = job.expires_at.isoformat()
     if job.retry is not None:
         fields["retry"] = asdict(job.retry)
+    if job.schedule_id is not None:
+        fields["schedule_id"] = str(job.schedule_id)
     if job.idempotency is not None:
         fields["idempotency_owner"] = job.idempotency.owner
         fields["idempotency_key"] = job.idempotency.key

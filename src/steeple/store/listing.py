@@ -9,12 +9,15 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.store.finding import MOST_OF_A_KIND, Found, find_by_kind, find_by_tag, find_in_window, find_lately_tagged
 from steeple.store.reads import JobView, read_jobs
+
+# The newest job.
+_NEWEST = text("SELECT id FROM jobs ORDER BY id DESC LIMIT 1")
 
 _FIRST_WINDOW = 2_000
 _LAST_WINDOW = 50_000
@@ -83,13 +86,36 @@ def read_page(
     return Page(jobs, search.stopped_at)
 
 
+def find_ids(
+    connection: Connection,
+    wanted: JobFilter,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    patience: float = _PATIENCE_SECONDS,
+) -> Found:
+    """The ids of such a page; to go on, ask for what is before its horizon.
+
+    Begins right before ``before``, whatever the filter says of times: see ``top_of``.
+    """
+    search = _Search(connection, wanted, limit, patience)
+    ids = search.find(before or _upper(wanted))
+    return Found(ids, ids[-1] if len(ids) == limit else search.stopped_at)
+
+
+def top_of(connection: Connection, wanted: JobFilter) -> UUID:
+    """All jobs that are there and match have ids before this one, however wrong the clocks are that made them."""
+    newest = connection.execute(_NEWEST).scalar()
+    return _upper(wanted) if newest is None else min(UUID(int=min(newest.int + 1, _LAST_ID.int)), _upper(wanted))
+
+
 class _Search:
     """One search for ids; ``stopped_at`` is where patience ended, None if all was looked at."""
 
     def __init__(self, connection: Connection, wanted: JobFilter, limit: int, patience: float) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._parameters = _parameters(wanted) | {"limit": limit}
+        self._parameters = match_parameters(wanted) | {"limit": limit}
         self._limit = limit
         self._until = monotonic() + patience
         self.stopped_at: UUID | None = None
@@ -163,7 +189,8 @@ class _Search:
         return find_in_window(self._connection, self._parameters, before, window)
 
 
-def _parameters(wanted: JobFilter) -> dict[str, Any]:
+def match_parameters(wanted: JobFilter) -> dict[str, Any]:
+    """What the statements of ``finding`` are told of a filter."""
     escaped = None if wanted.search is None else _escaped(wanted.search)
     states = wanted.states or tuple(State)
     return {

@@ -3,10 +3,11 @@
 After a while the minutes of an hour become one row, so that a week of them is read in a moment.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
@@ -122,6 +123,49 @@ RETURNING date_trunc('hour', minute, 'UTC') AS hour, queue, task, state, jobs, r
           run_buckets, wait_buckets
 """)
 
+# How far the roll-up has come; it goes no further until the transaction ends.
+_HOLD_MARK = text("SELECT at FROM watermarks WHERE name = 'finished_minutes' FOR UPDATE")
+
+# Those of some jobs that have not been counted yet. They will be in no minute.
+_COUNT_EARLY = text("""
+SELECT CAST(NULL AS timestamptz) AS minute, queue, task, state, run_bucket, wait_bucket, count(*) AS jobs,
+       COALESCE(sum(run), 0) AS run_seconds, COALESCE(sum(wait), 0) AS wait_seconds
+FROM (
+    SELECT queue, task, state, run, wait, width_bucket(run, CAST(:bounds AS float8[])) AS run_bucket,
+           width_bucket(wait, CAST(:bounds AS float8[])) AS wait_bucket
+    FROM jobs LEFT JOIN LATERAL (
+        SELECT CAST(EXTRACT(epoch FROM finished_at - started_at) AS float8) AS run,
+               CAST(EXTRACT(epoch FROM started_at - run_at) AS float8) AS wait
+        WHERE started_at >= run_at
+    ) AS duration ON true
+    WHERE id = ANY (CAST(:ids AS uuid[])) AND finished_at > :after
+) AS finished
+GROUP BY queue, task, state, run_bucket, wait_bucket
+""")
+
+# Takes some jobs that have been counted out of the finished that are there, of their minute or by now of their hour.
+# Rows are held in one order by everybody.
+_UNCOUNT = text("""
+WITH leaving AS MATERIALIZED (
+    SELECT counted.minute, ended.queue, ended.task, ended.state, count(*) AS jobs
+    FROM jobs AS ended CROSS JOIN LATERAL (
+        SELECT max(minute) AS minute FROM finished_minutes AS known
+        WHERE (known.queue, known.task, known.state) = (ended.queue, ended.task, ended.state)
+          AND minute IN (date_trunc('minute', ended.finished_at, 'UTC'), date_trunc('hour', ended.finished_at, 'UTC'))
+    ) AS counted
+    WHERE ended.id = ANY (CAST(:ids AS uuid[])) AND ended.finished_at <= :until AND counted.minute IS NOT NULL
+    GROUP BY counted.minute, ended.queue, ended.task, ended.state
+),
+held AS MATERIALIZED (
+    SELECT kept.minute, kept.queue, kept.task, kept.state FROM finished_minutes AS kept
+    JOIN leaving USING (minute, queue, task, state)
+    ORDER BY kept.minute, kept.queue, kept.task, kept.state FOR UPDATE OF kept
+)
+UPDATE finished_minutes AS kept SET jobs = kept.jobs - leaving.jobs
+FROM held JOIN leaving USING (minute, queue, task, state)
+WHERE (kept.minute, kept.queue, kept.task, kept.state) = (held.minute, held.queue, held.task, held.state)
+""")
+
 # Moves the mark: all that finished before it has been counted.
 _ADVANCE = text("UPDATE watermarks SET at = :until WHERE name = 'finished_minutes'")
 
@@ -175,6 +219,21 @@ def roll_up(connection: Connection, *, slice_size: int = _SLICE, now: datetime |
     return RolledUp(sum(row.jobs for row in rows), is_behind=until < horizon)
 
 
+def see_off(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Have the totals right before these ended jobs go or start anew: they ended, and are no longer there.
+
+    Needs a transaction, which no roll-up passes before it ends.
+    """
+    ids = list(job_ids)
+    if not ids:
+        return
+    mark = connection.execute(_HOLD_MARK).scalar_one()
+    rows = connection.execute(_COUNT_EARLY, {"ids": ids, "after": mark, "bounds": list(BOUNDS)}).all()
+    if rows:
+        connection.execute(_ADD, _columns(_sums(rows)))
+    connection.execute(_UNCOUNT, {"ids": ids, "until": mark})
+
+
 def fold(connection: Connection, *, limit: int = 5000, now: datetime | None = None) -> int:
     """Add the counts of minutes long past to those of their hours, up to ``limit`` of them; returns how many.
 
@@ -194,13 +253,18 @@ def fold(connection: Connection, *, limit: int = 5000, now: datetime | None = No
 
 def _tallies(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
     """Sums per minute, and over the minutes."""
+    found = _sums(rows)
+    for key, tally in list(found.items()):
+        _add(found, key._replace(minute=None), tally)
+    return found
+
+
+def _sums(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
     found: dict[_Key, _Tally] = {}
     for row in rows:
         run = in_bucket(row.run_bucket, row.jobs, row.run_seconds)
         wait = in_bucket(row.wait_bucket, row.jobs, row.wait_seconds)
         _add(found, _Key(row.minute, row.queue, row.task, State(row.state)), _Tally(row.jobs, run, wait))
-    for key, tally in list(found.items()):
-        _add(found, key._replace(minute=None), tally)
     return found
 
 

@@ -8,45 +8,23 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
-    DateTime,
-    Double,
     Enum,
     ForeignKey,
     Identity,
     Index,
-    Integer,
-    LargeBinary,
-    MetaData,
     SmallInteger,
-    Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from steeple.domain.states import State
+from steeple.store.declarative import Table as Table
+from steeple.store.schedule_tables import Backfill as Backfill
+from steeple.store.schedule_tables import Fire as Fire
+from steeple.store.schedule_tables import Schedule as Schedule
 
 job_state = Enum(State, name="job_state", values_callable=lambda states: [state.value for state in states])
-
-
-class Table(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "pk": "%(table_name)s_pkey",
-            "fk": "%(table_name)s_%(column_0_name)s_fkey",
-            "ck": "%(table_name)s_%(constraint_name)s_check",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy
-        datetime: DateTime(timezone=True),
-        str: Text(),
-        bytes: LargeBinary(),
-        float: Double(),
-        int: Integer(),
-        dict[str, Any]: JSON(),
-        list[str]: ARRAY(Text()),
-    }
 
 
 class Job(Table):
@@ -91,6 +69,11 @@ class Job(Table):
         CheckConstraint("crashes BETWEEN 0 AND 3", name="crashes"),
         Index("jobs_due", "queue", "priority", "run_at", "id", postgresql_where=text("state = 'PENDING'")),
         Index("jobs_running", "worker_id", postgresql_where=text("state = 'RUNNING'")),
+        Index(
+            "jobs_scheduled",
+            "schedule_id",
+            postgresql_where=text("schedule_id IS NOT NULL AND state IN ('PENDING', 'RUNNING')"),
+        ),
         Index("jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
         Index(
             "jobs_expiring",
@@ -253,6 +236,45 @@ class FinishedTotal(Table):
     wait_seconds: Mapped[float]
     run_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     wait_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class Operation(Table):
+    """One action on every job that matches ``filter``, done batch by batch. ``before``: the id down to which it has
+    come; ``total`` null: too many to be counted at once. ``skips`` says why jobs were left as they were.
+    """
+
+    __tablename__ = "operations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    action: Mapped[str]
+    filter: Mapped[dict[str, Any]]
+    changes: Mapped[dict[str, Any] | None]
+    state: Mapped[str] = mapped_column(server_default="PENDING")
+    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    skips: Mapped[dict[str, Any] | None]
+    before: Mapped[UUID | None]
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    idempotency_owner: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    request_hash: Mapped[bytes | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('PENDING', 'RUNNING', 'DONE', 'ABORTED')", name="state"),
+        Index("operations_active", "next_at", postgresql_where=text("state IN ('PENDING', 'RUNNING')")),
+        Index(
+            "operations_idempotency_key",
+            "idempotency_owner",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
 
 
 class Watermark(Table):

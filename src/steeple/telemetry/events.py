@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
 
 import structlog
 
@@ -167,6 +169,30 @@ def jobs_expired(jobs: int) -> None:
 
 def jobs_pruned(jobs: int) -> None:
     _log.debug("jobs_pruned", jobs=jobs)
+
+
+def fire_failed(schedule_id: UUID, time: datetime, why: str | None) -> None:
+    """A schedule's fire could make no job."""
+    _log.error("fire_failed", schedule_id=str(schedule_id), time=time.isoformat(), why=why)
+
+
+def fires_missed(schedule_id: UUID, time: datetime, why: str | None) -> None:
+    """From this time on, fires of a schedule are not made up."""
+    _log.warning("fires_missed", schedule_id=str(schedule_id), time=time.isoformat(), why=why)
+
+
+def schedule_name_taken(name: str) -> None:
+    """Declared in code, and there is one of this name that was made over the API: that is left as it is."""
+    _log.error("schedule_name_taken", name=name)
+
+
+def operation_done(operation_id: UUID, action: str, *, done: int, skipped: int) -> None:
+    _log.info("operation_done", operation_id=str(operation_id), action=action, done=done, skipped=skipped)
+
+
+def operation_held_up(operation_id: UUID, error: BaseException) -> None:
+    """It waits for somebody who holds a job or a unique key for long; it tries again."""
+    _log.warning("operation_held_up", operation_id=str(operation_id), error=_first_line(error))
 
 
 def api_started(url: str) -> None:

@@ -20,6 +20,8 @@ _COUNTERS: Final = {
     CounterName.DROPPED_WAKE_UPS: ("steeple_dropped_wake_ups", "Messages from the broker that were not understood."),
     CounterName.EXPIRED: ("steeple_expired_jobs", "Jobs that had not started by their expires_at."),
     CounterName.PRUNED: ("steeple_pruned_jobs", "Finished jobs deleted after their retention."),
+    CounterName.FAILED_FIRES: ("steeple_failed_fires", "Fires of schedules that could make no job."),
+    CounterName.MISSED_FIRES: ("steeple_missed_fires", "How often fires of a schedule were missed and not made up."),
 }
 
 

@@ -24,12 +24,10 @@ from steeple.domain.retry import Retry
 from steeple.domain.statistics import CounterName
 from steeple.errors import CutOff
 from steeple.settings import Settings
-from steeple.store import tasks
 from steeple.store.engine import create_engine, database_url, in_transaction
 from steeple.store.migrate import upgrade
 from steeple.store.workers import NewWorker
 from steeple.submission import new_id
-from steeple.task import Task
 from steeple.telemetry import events, logs
 from steeple.worker.board import Board
 from steeple.worker.clerk import Clerk
@@ -84,9 +82,7 @@ class _Worker:
         self._clerk = Clerk(self._engine, crew.board, self._row(), crew.settings, self._policy, stopping, self._warden)
 
     def run(self) -> int:
-        in_transaction(
-            self._engine, lambda connection: tasks.register(connection, [task.record for task in self._tasks()])
-        )
+        in_transaction(self._engine, self._app.announce)
         self._clerk.register()
         controller = self._controller = _Controller(self._celery, self._crew, self._warden.lifelines, self._clerk)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,9 +105,6 @@ class _Worker:
     def _row(self) -> NewWorker:
         crew = self._crew
         return NewWorker(new_id(), self._crew.name, version("steeple"), crew.slots, crew.binding, tuple(crew.tasks))
-
-    def _tasks(self) -> list[Task[Any, Any]]:
-        return list(self._crew.tasks.values())
 
     def _policy(self, task: str) -> Retry:
         found = self._crew.tasks.get(task)
