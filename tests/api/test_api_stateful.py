@@ -96,10 +96,10 @@ _ALONG_LINKS = {"show_job", "list_attempts", "list_logs", "cancel_job", "retry_j
 
 def test_chains_of_calls_are_answered_as_declared(served: tuple[Api, Playground]) -> None:
     """More of them, by chance, where the first did not get everywhere."""
-    seen = walk(*served, 25, derandomize=True)
-    for _ in range(4):
+    seen = walk(*served, 40, derandomize=True)
+    for _ in range(6):
         if not _has_been_everywhere(seen):
-            for operation, statuses in walk(*served, 25, derandomize=False).items():
+            for operation, statuses in walk(*served, 40, derandomize=False).items():
                 seen.setdefault(operation, set()).update(statuses)
     assert _has_been_everywhere(seen), seen
 

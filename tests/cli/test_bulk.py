@@ -1,7 +1,7 @@
 """``steeple jobs cancel --task …`` and its like, and ``steeple operations``: asked first, watched, told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
@@ -26,8 +26,9 @@ def run(api_url: str, monkeypatch: pytest.MonkeyPatch) -> Steeple:
 
 
 @pytest.fixture
-def client(api_url: str) -> Client:
-    return Client(api_url)
+def client(api_url: str) -> Iterator[Client]:
+    with Client(api_url) as found:
+        yield found
 
 
 @pytest.fixture
