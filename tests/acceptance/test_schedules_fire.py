@@ -108,7 +108,7 @@ def assert_each_once(fleet: Fleet, schedule_id: str) -> None:
 
 def test_four_schedulers_fire_each_time_once_and_soon(fleet: Fleet) -> None:
     fleet.schedulers(4)
-    made = [fleet.make(f"s{number}") for number in range(20)]
+    made = [fleet.make(f"s{number}", catch_up="all") for number in range(20)]
     assert wait_until(lambda: all(fleet.has_fired(each, 5) for each in made), PATIENCE), fleet.said
     fleet.pause_all()
     for schedule_id in made:

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from running_api import Api, kind, pointers
+from running_api import Api, kind, make_app, pointers
 from test_api_schedules import make
 from uuid_utils.compat import uuid7
 
 from playground import Playground
+from steeple import Settings
 from steeple.domain.priority import Lane, Priority
 from steeple.domain.schedule import Definition
 from steeple.schedule_changes import declare
@@ -77,7 +78,7 @@ def test_to_run_one_makes_its_job_at_once(api: Api, monkeypatch: pytest.MonkeyPa
 def test_fires_come_in_pages_the_latest_first(api: Api, playground: Playground) -> None:
     made = make(api, interval=60, overlap="skip")
     start = datetime.fromisoformat(made["created_at"])
-    tasks = KnownTasks(None)
+    tasks = KnownTasks(make_app(Settings()))
     for minute in range(1, 6):
         with playground.engine.begin() as connection:
             fire_due(connection, tasks, now=start + timedelta(minutes=minute))
@@ -99,7 +100,7 @@ def test_a_backfill_is_worked_off_and_tells_how_far_it_is(api: Api, playground: 
     asked = reply.json()
     assert (reply.status_code, asked["total"], asked["waiting"], asked["max_running"]) == (202, 4, 4, 3)
     with playground.engine.begin() as connection:
-        fire_backfills(connection, KnownTasks(None))
+        fire_backfills(connection, KnownTasks(make_app(Settings())))
     assert playground.value("SELECT count(*) FROM jobs") == 3
     (listed,) = api.http.get(f"/v1/schedules/{made['id']}/backfills").json()["backfills"]
     assert (listed["id"], listed["waiting"], listed["finished_at"]) == (asked["id"], 1, None)

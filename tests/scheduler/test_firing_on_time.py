@@ -28,7 +28,7 @@ def test_a_fire_wakes_its_lane_without_waiting_for_the_next_look_at_jobs(
     stage: ScheduleStage, start_scheduler: StartScheduler, waiting: Callable[[Lane], int]
 ) -> None:
     stage.playground.worker()
-    start_scheduler(wake_interval=3600.0)
+    start_scheduler(wake_interval=3600.0, worker_dead_after=3600.0)
     schedule_id = make_now(stage, interval=1.0, priority=Priority.HIGH, overlap=Overlap.SKIP)
     assert wait_until(lambda: waiting(Lane(None, Priority.HIGH)) > 0, PATIENCE)
     first = stage.fires(schedule_id)[0]

@@ -161,7 +161,8 @@ def test_no_event_uses_a_name_that_logging_needs_for_itself() -> None:
         "    return ValueError('no') if kind is BaseException else MagicMock()\n"
         "for name, function in inspect.getmembers(events, inspect.isfunction):\n"
         "    if function.__module__ == events.__name__ and not name.startswith('_'):\n"
-        "        function(*(sample(each.annotation) for each in inspect.signature(function).parameters.values()))\n"
+        "        parameters = inspect.signature(function).parameters.values()\n"
+        "        function(**{each.name: sample(each.annotation) for each in parameters})\n"
     )
     found = [line["event"] for line in lines(code, level="DEBUG")]
     assert {"wake_failed", "slot_died", "trouble_began"} <= set(found)

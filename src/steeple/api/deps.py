@@ -6,10 +6,13 @@ from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from steeple.api.keyring import ANYONE, Caller
-from steeple.api.requests import require_single
+from steeple.api.requests import JobQuery, repeatable, require_single
+from steeple.api.schedule_requests import ScheduleQuery
 from steeple.api.services import services_of
 from steeple.api.visitors import require_local
 from steeple.store.keys import Scope
+
+_REPEATABLE = repeatable(JobQuery, ScheduleQuery)
 
 
 class Allows(HTTPBearer):
@@ -28,7 +31,7 @@ class Allows(HTTPBearer):
         caller = await services_of(request).keyring.admit(authorization, self.scope)
         if caller is ANYONE:
             require_local(request)
-        require_single(request)
+        require_single(request, _REPEATABLE)
         return caller
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any, get_origin
 from urllib.parse import parse_qsl
 
@@ -153,16 +154,19 @@ class BatchQuery(BaseModel):
     partial: Annotated[bool, Field(description="Store the jobs that are right, whatever is wrong with others.")] = False
 
 
-_REPEATABLE = frozenset(name for name, field in JobQuery.model_fields.items() if get_origin(field.annotation) is list)
+def repeatable(*queries: type[BaseModel]) -> frozenset[str]:
+    """The parameters of these that may have several values."""
+    fields = chain.from_iterable(query.model_fields.items() for query in queries)
+    return frozenset(name for name, field in fields if get_origin(field.annotation) is list)
 
 
-def require_single(request: Request) -> None:
-    """Raises ``Refusal`` if a parameter that has one value is given twice: neither would be the right one."""
+def require_single(request: Request, but: frozenset[str]) -> None:
+    """Raises ``Refusal`` if a parameter is given twice that has one value: neither would be the right one."""
     query: bytes = request.scope["query_string"]
     if not query:
         return
     counts = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    twice = [name for name, count in counts.items() if count > 1 and name not in _REPEATABLE]
+    twice = [name for name, count in counts.items() if count > 1 and name not in but]
     if twice:
         faults = [Fault(token(name), "is given more than once", "query") for name in twice[:20]]
         raise refusal(Kind.INVALID_REQUEST, f"query {twice[0][:100]} is given more than once", *faults)

@@ -183,7 +183,7 @@ def fires_missed(schedule_id: UUID, time: datetime, why: str | None) -> None:
 
 def schedule_name_taken(name: str) -> None:
     """Declared in code, and there is one of this name that was made over the API: that is left as it is."""
-    _log.error("schedule_name_taken", name=name)
+    _log.error("schedule_name_taken", schedule=name)
 
 
 def operation_done(operation_id: UUID, action: str, *, done: int, skipped: int) -> None:
