@@ -18,6 +18,7 @@ from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
 from steeple.settings import Settings
+from steeple.store.inbox_answers import Accepted
 from steeple.submission import PythonOptions, alike_jobs, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
 
@@ -91,14 +92,15 @@ class Steeple:
 
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
-        ``retry``, ``unique_key``, ``tags``, ``idempotency_key``.
+        ``retry``, ``unique_key``, ``unique_states``, ``unique_period`` (seconds), ``on_conflict``, ``tags``,
+        ``idempotency_key``.
 
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
         """
         chosen, found = read_options(options), self._find(task)
         job = self._new_job(found, {} if args is None else args, chosen)
-        return Handle(self._backend.store([job], connection)[0], self._backend)
+        return self._handle_of(self._backend.store([job], connection)[0])
 
     def submit_batch(
         self,
@@ -120,8 +122,10 @@ class Steeple:
         if not encoded:
             return []
         jobs = alike_jobs(found.record, encoded, chosen, limit=self._backend.settings.max_args_bytes)
-        self._backend.store_alike(jobs, connection)
-        return [Handle(job_id, self._backend) for job_id in jobs.ids]
+        answers = self._backend.store_alike(jobs, connection)
+        if answers is None:
+            return [Handle(job_id, self._backend) for job_id in jobs.ids]
+        return [self._handle_of(answer) for answer in answers]
 
     async def submit_async(
         self,
@@ -147,6 +151,9 @@ class Steeple:
     def close(self) -> None:
         """Let go of the connections; the next submit opens them again."""
         self._backend.close()
+
+    def _handle_of(self, answer: Accepted) -> Handle:
+        return Handle(answer.id, self._backend, conflict=answer.way)
 
     def _find(self, name: str) -> "Submittable[Any, Any] | RegisteredTask":
         found = self._tasks.get(name) or self._backend.registered(name)

@@ -21,8 +21,10 @@ from steeple.errors import JobNotFound
 from steeple.settings import Settings
 from steeple.store import transitions
 from steeple.store.engine import create_engine, in_transaction
-from steeple.store.inbox import Accepted, insert_jobs
+from steeple.store.inbox import insert_jobs
 from steeple.store.inbox_alike import AlikeJobs, insert_alike
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_conflicts import Apart
 from steeple.store.reads import JobView, read_job
 from steeple.store.tasks import all_tasks
 from steeple.store.workers import live_workers
@@ -52,27 +54,27 @@ class Backend:
     def settings(self) -> Settings:
         return self._given or Settings()
 
-    def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[UUID]:
-        """Store the jobs, all or none; gives back the id of each, an earlier one's where a request is repeated."""
+    def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[Accepted]:
+        """Store the jobs, all or none; gives back what each came to, an earlier job where a request is repeated."""
         due = Counter(lane for lane in map(_lane_if_due, jobs) if lane is not None)
-        return self._store(lambda connection: _insert(connection, jobs), due, caller)
+        return self._store(lambda connection, apart: _insert(connection, jobs, apart), due, caller)
 
-    def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> None:
-        """Store the jobs, all or none."""
+    def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> list[Accepted] | None:
+        """Store the jobs, all or none; None if all are new, or what each came to."""
         lane = _lane_if_due(jobs.pattern)
         due = Counter() if lane is None else Counter({lane: len(jobs.ids)})
-        self._store(lambda connection: _insert_alike(connection, jobs), due, caller)
+        return self._store(lambda connection, apart: _insert_alike(connection, jobs, apart), due, caller)
 
-    def _store(self, insert: Callable[[Connection], T], due: Counter[Lane], caller: Caller | None) -> T:
+    def _store(self, insert: Callable[[Connection, Apart | None], T], due: Counter[Lane], caller: Caller | None) -> T:
         """In a transaction of our own or in the caller's; wakes once that is committed."""
         if caller is None:
-            done = in_transaction(self._open(), insert)
+            done = in_transaction(self._open(), lambda connection: insert(connection, None))
             self._wake(due)
             return done
         owner = caller() if isinstance(caller, scoped_session) else caller
         connection = _connection_of(owner)
         with connection.begin_nested():
-            done = insert(connection)
+            done = insert(connection, lambda work: in_transaction(self._open(), work))
         if isinstance(owner, Session):
             self._wake_after_commit(owner, due)
         return done
@@ -159,19 +161,21 @@ def _connection_of(caller: Connection | Session) -> Connection:
     raise TypeError(f"connection is a Connection or Session of SQLAlchemy's, not {caller!r}; asyncio: submit_async")
 
 
-def _insert(connection: Connection, jobs: Sequence[NewJob]) -> list[UUID]:
+def _insert(connection: Connection, jobs: Sequence[NewJob], apart: Apart | None) -> list[Accepted]:
+    return _all_accepted(insert_jobs(connection, jobs, apart=apart))
+
+
+def _insert_alike(connection: Connection, jobs: AlikeJobs, apart: Apart | None) -> list[Accepted] | None:
+    answers = insert_alike(connection, jobs, apart=apart)
+    return None if answers is None else _all_accepted(answers)
+
+
+def _all_accepted(answers: Sequence[Answer]) -> list[Accepted]:
     """Raises the first refusal, so that the transaction is rolled back."""
-    answers = insert_jobs(connection, jobs)
     for answer in answers:
         if not isinstance(answer, Accepted):
             raise answer
-    return [answer.id for answer in answers if isinstance(answer, Accepted)]
-
-
-def _insert_alike(connection: Connection, jobs: AlikeJobs) -> None:
-    """Raises the first refusal, so that the transaction is rolled back."""
-    for refusal in insert_alike(connection, jobs):
-        raise refusal
+    return [answer for answer in answers if isinstance(answer, Accepted)]
 
 
 def _lane_if_due(job: NewJob) -> Lane | None:

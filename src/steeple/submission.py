@@ -7,12 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Idempotency, NewJob
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
+from steeple.domain.states import State
+from steeple.domain.unique import OnConflict
 from steeple.errors import InvalidJob, TooLarge
 from steeple.faults import UNSTORABLE, field_errors, is_storable
 from steeple.store.inbox_alike import AlikeJobs
@@ -62,12 +73,30 @@ class JobOptions(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
+    unique_states: Annotated[list[State], Field(min_length=1)] | None = None
+    unique_period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
+    on_conflict: OnConflict | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_time_to_run(self) -> Self:
         if self.run_at is not None and self.delay is not None:
             raise ValueError("give run_at or delay, not both")
+        return self
+
+    @field_validator("unique_states")
+    @classmethod
+    def _taken_at_the_submit(cls, states: list[State] | None) -> list[State] | None:
+        if states is not None and State.PENDING not in states:
+            raise ValueError("must have PENDING among them: a job takes its key when it is submitted")
+        return states
+
+    @model_validator(mode="after")
+    def _choices_about_a_key(self) -> Self:
+        names = ("unique_states", "unique_period", "on_conflict")
+        chosen = [name for name in names if getattr(self, name) is not None]
+        if chosen and self.unique_key is None:
+            raise ValueError(f"{chosen[0]} says something about a unique_key: give that, too")
         return self
 
 
@@ -102,6 +131,9 @@ def new_job(
         priority=options.priority or task.priority,
         tags=tuple(dict.fromkeys(options.tags)),
         unique_key=options.unique_key,
+        unique_states=None if options.unique_states is None else tuple(sorted(set(options.unique_states), key=_order)),
+        unique_period=options.unique_period,
+        on_conflict=options.on_conflict or OnConflict.REJECT,
         run_at=options.run_at,
         delay=options.delay,
         expires_at=options.expires_at,
@@ -110,6 +142,10 @@ def new_job(
         retry=retry,
         idempotency=idempotency,
     )
+
+
+def _order(state: State) -> int:
+    return tuple(State).index(state)
 
 
 def alike_jobs(task: TaskRecord, args: Sequence[str], options: JobOptions, *, limit: int) -> AlikeJobs:
@@ -127,8 +163,13 @@ def _require_small(args: str, limit: int) -> None:
 
 def request_hash(task: str, args: str, options: PythonOptions) -> bytes:
     """Tells a repeated request from another one, by what was asked for; what the task decides may change meanwhile."""
-    asked = options.model_dump(mode="json", exclude={"idempotency_key"})
+    asked = options.model_dump(mode="json", exclude={"idempotency_key", *_unset(options)})
     return hashlib.sha256(json.dumps([task, args, asked]).encode()).digest()
+
+
+def _unset(options: PythonOptions) -> set[str]:
+    """Options that came with a later version, where they are not used: the hashes that are stored do not know them."""
+    return {name for name in ("unique_states", "unique_period", "on_conflict") if getattr(options, name) is None}
 
 
 def new_id() -> UUID:

@@ -16,7 +16,7 @@ from steeple.errors import UniqueKeyHeld
 from steeple.settings import Settings
 from steeple.store.database import Database
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import Accepted, Answer
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
 from steeple.submission import new_id
 

@@ -11,7 +11,8 @@ from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.store.database import Database
 from steeple.store.engine import is_unavailable
-from steeple.store.inbox import Accepted, Answer, insert_all, insert_some
+from steeple.store.inbox import insert_all, insert_some
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
 
 _MOST_JOBS = 1000
@@ -98,7 +99,7 @@ class Inbox:
     def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
         due: dict[Lane, int] = {}
         for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, Accepted) and not answer.is_replay and answer.run_at <= answer.created_at:
+            if isinstance(answer, Accepted) and answer.has_become_due:
                 lane = Lane(job.queue, job.priority)
                 due[lane] = due.get(lane, 0) + 1
         if due:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from steeple.domain.job import NewJob
-from steeple.store.inbox import Accepted
+from steeple.store.inbox_answers import Accepted
 from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
 

@@ -24,7 +24,7 @@ from steeple.api.services import services_of
 from steeple.api.waiting import preferred_wait
 from steeple.domain.job import NewJob
 from steeple.errors import UniqueKeyHeld
-from steeple.store.inbox import Accepted, Answer
+from steeple.store.inbox_answers import Accepted, Answer
 
 _PROBLEMS = (
     *openapi.BODY_PROBLEMS,

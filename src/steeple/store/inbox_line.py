@@ -13,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection as Checkout
 from steeple.domain.job import NewJob
 from steeple.store.database import Database
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import PLAIN_INSERT, Accepted, Answer, insert_jobs, rows_of
+from steeple.store.inbox import PLAIN_INSERT, insert_jobs
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_conflicts import may_have_joined
+from steeple.store.inbox_rows import rows_of
 
 
 class InboxLine:
@@ -26,7 +29,7 @@ class InboxLine:
     async def insert(self, jobs: Sequence[NewJob]) -> list[Answer]:
         """As ``insert_jobs``, up to three times. Raises ``DatabaseError``."""
         try:
-            answers = await self._insert_quickly(jobs)
+            answers = None if any(map(may_have_joined, jobs)) else await self._insert_quickly(jobs)
         except (Error, DatabaseError):
             await self._give_up()
             answers = None
