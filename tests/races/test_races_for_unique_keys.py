@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from racing import Act, race, together
+from racing import Act, Racer, race, together
 from sqlalchemy import Connection
 
 from playground import NOW, Playground, at, end
 from steeple.domain.job import Finish, NewJob
 from steeple.domain.states import State
 from steeple.domain.unique import OnConflict
+from steeple.embedded.processes import wait_until
 from steeple.errors import UniqueKeyHeld
 from steeple.store import transitions
 from steeple.store.engine import in_transaction
@@ -134,19 +135,33 @@ def test_a_job_that_is_being_replaced_is_not_claimed_with_what_it_was(playground
 def test_a_finish_does_not_wait_for_a_long_transaction_that_came_too_late_to_take_over(
     playground: Playground, way: OnConflict
 ) -> None:
-    """It waits for the claim, and then has the lock of a job that runs: it gives that back at once."""
+    """It saw the holder pending, waits for a claim, and then has the lock of a job that runs: it gives that back."""
     claimant = playground.worker()
     holder = playground.add(unique_key="u")
-    finish = Finish(holder, 1, State.SUCCESS, result="1")
+    claiming = playground.transaction()
+    results: list[Any] = []
 
-    def submit_and_go_on(long: Connection) -> Any:
-        (answer,) = insert_jobs(
-            long, [job(on_conflict=way)], now=NOW, apart=lambda work: in_transaction(playground.engine, work)
-        )
-        return answer, playground.finish(claimant, finish)
+    def submit_once_it_is_being_claimed(long: Connection) -> Any:
+        begin = long.begin_nested
 
-    claimed, (answer, stale) = race(playground, claim(claimant), submit_and_go_on)
-    assert claimed == [holder]
+        def begin_after_the_claim() -> Any:
+            if not results:
+                results.extend(claim(claimant)(claiming))
+            return begin()
+
+        long.begin_nested = begin_after_the_claim  # type: ignore[method-assign]
+        wanted = job(on_conflict=way)
+        (answer,) = insert_jobs(long, [wanted], now=NOW, apart=lambda work: in_transaction(playground.engine, work))
+        return answer, playground.finish(claimant, Finish(holder, 1, State.SUCCESS, result="1"))
+
+    racer = Racer(playground, submit_once_it_is_being_claimed)
+    racer.start()
+    assert wait_until(lambda: racer.is_held_up() or not racer.is_alive(), 30)
+    claiming.commit()
+    claiming.close()
+    racer.join(30)
+    assert results == [holder]
+    answer, stale = racer.result
     assert isinstance(answer, UniqueKeyHeld)
     assert stale == ()
     assert playground.read(holder).state == State.SUCCESS
