@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from steeple.broker.wake import Waker
 from steeple.catalogue import RegisteredTask
 from steeple.domain.job import NewJob
-from steeple.domain.priority import Lane
+from steeple.domain.priority import Lane, Priority
 from steeple.domain.waking import Crew
 from steeple.errors import JobNotFound
 from steeple.settings import Settings
@@ -25,6 +25,7 @@ from steeple.store.inbox import insert_jobs
 from steeple.store.inbox_alike import AlikeJobs, insert_alike
 from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_conflicts import Apart
+from steeple.store.queue_settings import default_priorities
 from steeple.store.reads import JobView, read_job
 from steeple.store.tasks import all_tasks
 from steeple.store.workers import live_workers
@@ -49,6 +50,7 @@ class Backend:
         self._waker: Waker | None = None
         self._fleet = _Remembered(self._read_fleet)
         self._registered = _Remembered(self._read_registered)
+        self._queue_priorities = _Remembered(self._read_queue_priorities)
 
     @cached_property
     def settings(self) -> Settings:
@@ -91,6 +93,14 @@ class Backend:
     def registered(self, name: str) -> RegisteredTask | None:
         """A task that some worker registered, be it this very moment."""
         return self._registered.get().get(name) or self._registered.read().get(name)
+
+    def queue_priorities(self, caller: Caller | None) -> Mapping[str, Priority]:
+        """Of queues that have one of their own, as they were a second ago at most. Asked over the caller's connection
+        where there is one: it may be all that the program has."""
+        if caller is None:
+            return self._queue_priorities.get()
+        connection = _connection_of(caller() if isinstance(caller, scoped_session) else caller)
+        return self._queue_priorities.get(lambda: default_priorities(connection))
 
     def close(self) -> None:
         """The waker first: what it still sends, it asks the database where to."""
@@ -147,6 +157,9 @@ class Backend:
         workers = in_transaction(self._open(), lambda connection: live_workers(connection, alive))
         return tuple(Crew(worker.binding, worker.slots) for worker in workers if not worker.draining)
 
+    def _read_queue_priorities(self) -> Mapping[str, Priority]:
+        return in_transaction(self._open(), default_priorities)
+
     def _read_registered(self) -> Mapping[str, RegisteredTask]:
         records = in_transaction(self._open(), all_tasks)
         return {record.name: RegisteredTask(record) for record in records}
@@ -189,11 +202,12 @@ class _Remembered(Generic[T]):
         self._read = read
         self._found: tuple[T, float] | None = None
 
-    def get(self) -> T:
+    def get(self, read: Callable[[], T] | None = None) -> T:
+        """``read``: another way to the same value."""
         found = self._found
-        return self.read() if found is None or monotonic() >= found[1] else found[0]
+        return self.read(read) if found is None or monotonic() >= found[1] else found[0]
 
-    def read(self) -> T:
-        found = self._read()
+    def read(self, read: Callable[[], T] | None = None) -> T:
+        found = (read or self._read)()
         self._found = (found, monotonic() + _LOOK_AGAIN_SECONDS)
         return found

@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import (
@@ -28,6 +29,8 @@ from steeple.errors import InvalidJob, TooLarge
 from steeple.faults import UNSTORABLE, field_errors, is_storable
 from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
+
+_NONE: Final[Mapping[str, Priority]] = MappingProxyType({})
 
 LONGEST_SECONDS = 3650 * 86400.0
 """Ten years: the longest delay and time-out."""
@@ -117,18 +120,34 @@ def read_options(options: Mapping[str, Any]) -> PythonOptions:
         raise InvalidJob(field_errors(error, options)) from None
 
 
+def leaves_priority(task: TaskRecord, options: JobOptions) -> bool:
+    """True if the queue says which priority a job has, as neither its submitter nor its task does."""
+    return options.priority is None and not task.names_priority
+
+
 def new_job(
-    task: TaskRecord, args: str, options: JobOptions, *, limit: int, idempotency: Idempotency | None = None
+    task: TaskRecord,
+    args: str,
+    options: JobOptions,
+    *,
+    limit: int,
+    idempotency: Idempotency | None = None,
+    queue_priorities: Mapping[str, Priority] = _NONE,
 ) -> NewJob:
-    """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``."""
+    """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``.
+
+    ``queue_priorities``: those of queues that have one of their own; needed if it ``leaves_priority`` to its queue.
+    """
     _require_small(args, limit)
     retry = options.retry if isinstance(options, PythonOptions) else None
+    queue = options.queue or task.queue
+    of_queue = queue_priorities.get(queue) if leaves_priority(task, options) else None
     return NewJob(
         id=new_id(),
         task=task.name,
         args=args,
-        queue=options.queue or task.queue,
-        priority=options.priority or task.priority,
+        queue=queue,
+        priority=options.priority or of_queue or task.priority,
         tags=tuple(dict.fromkeys(options.tags)),
         unique_key=options.unique_key,
         unique_states=None if options.unique_states is None else tuple(sorted(set(options.unique_states), key=_order)),
@@ -148,11 +167,19 @@ def _order(state: State) -> int:
     return tuple(State).index(state)
 
 
-def alike_jobs(task: TaskRecord, args: Sequence[str], options: JobOptions, *, limit: int) -> AlikeJobs:
+def alike_jobs(
+    task: TaskRecord,
+    args: Sequence[str],
+    options: JobOptions,
+    *,
+    limit: int,
+    queue_priorities: Mapping[str, Priority] = _NONE,
+) -> AlikeJobs:
     """As ``new_job`` for each of ``args``, of which there is one at least."""
     for each in args:
         _require_small(each, limit)
-    return AlikeJobs(new_job(task, args[0], options, limit=limit), [new_id() for _ in args], args)
+    pattern = new_job(task, args[0], options, limit=limit, queue_priorities=queue_priorities)
+    return AlikeJobs(pattern, [new_id() for _ in args], args)
 
 
 def _require_small(args: str, limit: int) -> None:

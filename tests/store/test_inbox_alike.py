@@ -79,7 +79,9 @@ def test_what_was_stored_before_by_a_lost_answer_is_not_stored_again(playground:
 
 def test_of_jobs_with_one_unique_key_all_but_the_first_are_refused(playground: Playground) -> None:
     jobs = alike("{}", "{}", "{}", unique_key="u")
-    first, *refused = insert(playground, jobs) or ()
+    answers = insert(playground, jobs)
+    assert answers is not None
+    first, *refused = answers
     assert isinstance(first, Accepted)
     assert [type(each) for each in refused] == [UniqueKeyHeld, UniqueKeyHeld]
     assert {str(each) for each in refused} == {f"unique key 'u' is held by job {jobs.ids[0]}"}

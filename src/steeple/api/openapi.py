@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from steeple.api import examples, schemas
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
-from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
+from steeple.api.requests import BatchRequest, JobChange, Nothing, QueueChange, QueuePause, QueuePurge, SubmitRequest
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
@@ -25,7 +25,15 @@ _EVERYWHERE: Final = (
 )
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (
+    SubmitRequest,
+    BatchRequest,
+    JobChange,
+    Nothing,
+    QueuePause,
+    QueuePurge,
+    QueueChange,
+)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
@@ -34,6 +42,8 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Logs,
     schemas.Tasks,
     schemas.Queues,
+    schemas.Queue,
+    schemas.Purge,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,

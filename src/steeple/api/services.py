@@ -10,15 +10,17 @@ from steeple.api.intake import Intake
 from steeple.api.keyring import Keyring
 from steeple.api.known_tasks import KnownTasks
 from steeple.api.readiness import Readiness
-from steeple.api.recent import Laborious
+from steeple.api.recent import Laborious, Recent
 from steeple.api.waiting import Watcher
 from steeple.api.waking import Wakes
 from steeple.app import Steeple
 from steeple.settings import Settings, is_loopback
 from steeple.store.database import Database
 from steeple.store.inbox_line import InboxLine
+from steeple.store.queue_settings import default_priorities
 from steeple.store.queues import queue_statistics
 
+_LOOK_AGAIN_SECONDS = 1.0
 _READERS = 10
 _WRITERS = 5
 _SUBMITTERS = 2
@@ -36,7 +38,8 @@ class Services:
         self.keyring = Keyring(self.writes, is_private=is_loopback(settings.host))
         self.tasks = KnownTasks(app, self.reads)
         self.queues = Laborious(lambda: self.reads.run(queue_statistics))
-        self.intake = Intake(self.tasks, settings.max_args_bytes)
+        self._priorities = Recent(lambda: self.reads.run(default_priorities), _LOOK_AGAIN_SECONDS)
+        self.intake = Intake(self.tasks, settings.max_args_bytes, self._priorities.get)
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
         self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
