@@ -147,7 +147,7 @@ def _of_all(refused: Sequence[Problem]) -> Problem:
 
 def _item(number: int, answer: Accepted | Refused) -> dict[str, object]:
     if isinstance(answer, Accepted):
-        return {"id": str(answer.id)} | ({} if answer.way is None else {"conflict": answer.way})
+        return {"id": str(answer.id)} if answer.way is None else {"id": str(answer.id), "conflict": answer.way}
     return {"error": _problem(number, answer).document()}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steeple.cli import db, doctor, jobs, keys, parts, submit
+from steeple.cli import db, doctor, jobs, keys, parts, queues, submit
 from steeple.cli.exits import epilog
 from steeple.cli.faults import Commands
 from steeple.cli.output import write_line
@@ -22,6 +22,7 @@ parts.add_to(app)
 app.command()(doctor.doctor)
 jobs.app.command()(submit.submit)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(queues.app, name="queues")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 

@@ -73,13 +73,17 @@ class Request(Generic[T]):
     is_repeatable: bool = False
     """True if sending it twice does no more than sending it once."""
 
+    note: Callable[[T, Mapping[str, str]], T] | None = None
+    """Adds to what was read what the headers tell."""
+
     def read(self, reply: Reply) -> T:
         """What the reply holds. Raises ``ApiError`` or ``UnexpectedReply``."""
         if reply.status >= 400:
             _refuse(reply, self.job_id)
         try:
             if reply.status < 300:
-                return self.parse(reply.body)
+                found = self.parse(reply.body)
+                return found if self.note is None else self.note(found, reply.headers)
         except ValidationError as error:
             raise UnexpectedReply(reply.status, f"{error.error_count()} members of its body are wrong") from error
         raise UnexpectedReply(reply.status, f"redirects to {reply.headers.get('location')}")
@@ -116,33 +120,39 @@ def submit(task: str, args: Mapping[str, Any] | None, options: Mapping[str, Any]
     wait = members.pop("wait", None)
     if wait is not None:
         headers["Prefer"] = f"wait={wait:g}"
-    body = _json({"task": task, "args": args or {}} | members)
-    return Request("POST", "/v1/jobs", _one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True)
+    body = encoded({"task": task, "args": args or {}} | members)
+    return Request(
+        "POST", "/v1/jobs", one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True, note=_with_conflict
+    )
+
+
+def _with_conflict(job: Job, headers: Mapping[str, str]) -> Job:
+    return job.model_copy(update={"conflict": headers.get("unique-conflict")})
 
 
 def submit_batch(jobs: Sequence[Mapping[str, Any]], *, partial: bool) -> Request[list[models.BatchItem]]:
     # The contract gives a batch no idempotency key: it is not repeatable.
     query = (("partial", "true"),) if partial else ()
-    body = _json({"jobs": [dict(job) for job in jobs]})
+    body = encoded({"jobs": [dict(job) for job in jobs]})
     return Request("POST", "/v1/jobs/batch", _many("jobs", models.BatchItem), query, body=body)
 
 
 def get(job_id: str, *, wait: float = 0.0) -> Request[Job]:
     query = (("wait", f"{wait:g}"),) if wait > 0 else ()
-    return Request("GET", _job_path(job_id), _one(Job), query, job_id=job_id, hold=wait, is_repeatable=True)
+    return Request("GET", _job_path(job_id), one(Job), query, job_id=job_id, hold=wait, is_repeatable=True)
 
 
 def cancel(job_id: str) -> Request[Job]:
     # Not repeatable: the second of two cancels meets a job that has ended, a conflict that nobody caused.
-    return Request("POST", _job_path(job_id, "/cancel"), _one(Job), job_id=job_id)
+    return Request("POST", _job_path(job_id, "/cancel"), one(Job), job_id=job_id)
 
 
 def retry(job_id: str) -> Request[Job]:
-    return Request("POST", _job_path(job_id, "/retry"), _one(Job), job_id=job_id)
+    return Request("POST", _job_path(job_id, "/retry"), one(Job), job_id=job_id)
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Request[Job]:
-    return Request("PATCH", _job_path(job_id), _one(Job), body=_json(changes), job_id=job_id)
+    return Request("PATCH", _job_path(job_id), one(Job), body=encoded(changes), job_id=job_id)
 
 
 def attempts(job_id: str) -> Request[list[models.Attempt]]:
@@ -182,7 +192,7 @@ class Listing:
     def request(self) -> Request[JobPage]:
         size = PAGE_SIZE if self.remaining is None else min(PAGE_SIZE, self.remaining)
         query = _query({**self.filters, "limit": size, "cursor": self.cursor})
-        return Request("GET", "/v1/jobs", _one(JobPage), query, is_repeatable=True)
+        return Request("GET", "/v1/jobs", one(JobPage), query, is_repeatable=True)
 
     def jobs_of(self, page: JobPage) -> Sequence[Job]:
         return page.jobs[: self.remaining]
@@ -274,7 +284,8 @@ def _retry_after(reply: Reply) -> float | None:
     return float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else None
 
 
-def _one(model: type[T]) -> Callable[[bytes], T]:
+def one(model: type[T]) -> Callable[[bytes], T]:
+    """Reads a body that is a document of this model."""
     return TypeAdapter(model).validate_json
 
 
@@ -299,7 +310,7 @@ def _text(value: object) -> str:
     return str(_plain(value) if isinstance(value, datetime) else value)
 
 
-def _json(members: Mapping[str, Any]) -> bytes:
+def encoded(members: Mapping[str, Any]) -> bytes:
     """Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold, NaN and naive times among it."""
     return json.dumps(members, default=_plain, allow_nan=False).encode()
 
