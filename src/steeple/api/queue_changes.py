@@ -16,7 +16,7 @@ from steeple.api.queues import QueueName, queue_name_of, queue_reply
 from steeple.api.replies import json_reply
 from steeple.api.requests import NoQuery, Nothing, QueueChange, QueuePause, QueuePurge
 from steeple.api.services import Services, services_of
-from steeple.store import queue_settings
+from steeple.store import purges, queue_settings
 from steeple.store.engine import Connection
 
 _LONGEST_PURGE_SECONDS = 10.0
@@ -101,7 +101,7 @@ async def purge_queue(
     services = services_of(request)
     text = await read_optional_json_text(request, services.settings.max_body_bytes)
     wanted = await apart(text, lambda body: read_object(body, QueuePurge))
-    found = await services.reads.run(lambda connection: queue_settings.count_pending(connection, name))
+    found = await services.reads.run(lambda connection: purges.count_pending(connection, name))
     if wanted.dry_run:
         done = _Purged(found.jobs, found.jobs)
     else:
@@ -146,17 +146,15 @@ class _Purged:
     remaining: int
 
 
-async def _purge(services: Services, name: str, found: queue_settings.Pending) -> _Purged:
+async def _purge(services: Services, name: str, found: purges.Pending) -> _Purged:
     """Batch by batch, each a transaction of its own. Jobs that come meanwhile are not meant."""
     ends, count, after, is_done = monotonic() + _LONGEST_PURGE_SECONDS, 0, None, False
     while not is_done and monotonic() < ends:
         batch = await services.writes.run(_one_batch(name, found, after))
         count, after, is_done = count + batch.jobs, batch.after, batch.after is None
-    left = await services.reads.run(lambda connection: queue_settings.count_pending(connection, name, until=found.at))
+    left = await services.reads.run(lambda connection: purges.count_pending(connection, name, until=found.at))
     return _Purged(count, left.jobs)
 
 
-def _one_batch(
-    name: str, found: queue_settings.Pending, after: queue_settings.Place | None
-) -> Callable[[Connection], queue_settings.Purged]:
-    return lambda connection: queue_settings.purge(connection, name, until=found.at, after=after)
+def _one_batch(name: str, found: purges.Pending, after: purges.Place | None) -> Callable[[Connection], purges.Purged]:
+    return lambda connection: purges.purge(connection, name, until=found.at, after=after)

@@ -2,18 +2,17 @@
 send what is built here, so that every call is written once.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from steeple.client import models
+from steeple.client.encoding import encoded, query_of
 from steeple.client.errors import (
     ApiError,
     ClientError,
@@ -191,7 +190,7 @@ class Listing:
 
     def request(self) -> Request[JobPage]:
         size = PAGE_SIZE if self.remaining is None else min(PAGE_SIZE, self.remaining)
-        query = _query({**self.filters, "limit": size, "cursor": self.cursor})
+        query = query_of({**self.filters, "limit": size, "cursor": self.cursor})
         return Request("GET", "/v1/jobs", one(JobPage), query, is_repeatable=True)
 
     def jobs_of(self, page: JobPage) -> Sequence[Job]:
@@ -299,28 +298,3 @@ def _job_path(job_id: str, action: str = "") -> str:
     if not re.fullmatch(r"[0-9A-Za-z-]+", job_id):
         raise ValueError(f"{job_id!r} is not the id of a job")
     return f"/v1/jobs/{quote(job_id)}{action}"
-
-
-def _query(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    several = {name: [value] if isinstance(value, str | datetime | int) else value for name, value in filters.items()}
-    return [(name, _text(value)) for name, values in several.items() for value in values or ()]
-
-
-def _text(value: object) -> str:
-    return str(_plain(value) if isinstance(value, datetime) else value)
-
-
-def encoded(members: Mapping[str, Any]) -> bytes:
-    """Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold, NaN and naive times among it."""
-    return json.dumps(members, default=_plain, allow_nan=False).encode()
-
-
-def _plain(value: object) -> object:
-    """Times as RFC 3339 in UTC, durations as seconds."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} is not a JSON value")
-    if value.tzinfo is None:
-        raise ValueError(f"{value} has no time zone: which moment it means is unknown")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

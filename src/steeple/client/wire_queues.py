@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from steeple.client.encoding import encoded
 from steeple.client.models import Purge, Queue
-from steeple.client.wire import Request, encoded, one
+from steeple.client.wire import Request, one
 
 _LONGEST_PURGE = 20.0
 """Seconds. An API ends a purge by itself after 10."""
