@@ -150,7 +150,8 @@ def test_a_repeated_request_comes_to_the_same_job_though_that_has_ended_since(
     key = Idempotency("owner", "key", b"hash")
     holder = playground.add(unique_key="u")
     assert came_to(submit(playground, on_conflict=way, idempotency=key)) == (str(holder), way)
-    _act(playground, transitions.cancel, holder)
+    with playground.engine.begin() as connection:
+        transitions.cancel(connection, holder)
     again = submit(playground, on_conflict=way, idempotency=key)
     assert isinstance(again, Accepted)
     assert (again.id, again.is_replay, again.has_become_due) == (holder, True, False)
