@@ -38,7 +38,7 @@ KNOWN_IDS: list[str] = []
 @schema.hook
 def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
     """Every other id is that of a job which is there, in one of the states."""
-    if not parameters or not KNOWN_IDS:
+    if not parameters or "job_id" not in parameters or not KNOWN_IDS:
         return parameters
     number = sum(map(ord, str(parameters["job_id"])))
     return {"job_id": KNOWN_IDS[number // 2 % len(KNOWN_IDS)]} if number % 2 else parameters

@@ -1,5 +1,7 @@
 """A pause, a resume or a purge, and claims at the same moment."""
 
+from datetime import datetime
+
 import pytest
 from racing import Act, race, together
 
@@ -10,9 +12,9 @@ from steeple.store.exchange import Claimant, exchange
 from steeple.store.purges import count_pending, purge
 
 
-def claim(claimant: Claimant, *, ahead: bool = False) -> Act:
+def claim(claimant: Claimant, *, ahead: bool = False, now: datetime | None = NOW) -> Act:
     """Gives the ids of the claimed jobs."""
-    return lambda connection: [job.id for job in exchange(connection, [], claimant, 5, now=NOW, ahead=ahead).jobs]
+    return lambda connection: [job.id for job in exchange(connection, [], claimant, 5, now=now, ahead=ahead).jobs]
 
 
 def pause() -> Act:
@@ -31,9 +33,8 @@ def test_a_claim_does_not_wait_for_a_pause_nor_a_pause_for_a_claim(playground: P
     assert claimed == [job_id]  # it began before the pause was there to see
     assert playground.claim(claimant, 5) == ()
     playground.add(queue="a")
-    resumed, claimed = race(playground, resume(), claim(claimant, ahead=ahead))
+    _, claimed = race(playground, resume(), claim(claimant, ahead=ahead))
     assert claimed == []
-    assert list(resumed.values()) == [1]
     assert len(playground.claim(claimant, 5)) == 1
 
 
@@ -66,11 +67,13 @@ def test_after_a_pause_has_come_back_no_claim_that_begins_takes_a_job(playground
 
 def test_a_purge_and_claims_share_the_jobs_between_them(playground: Playground) -> None:
     """Each job is either cancelled or claimed, and those that the claim held while the purge went by are left."""
-    playground.add_many(50, queue="a")
+    playground.add_many(50, queue="a", now=None)
     claimants = [playground.worker() for _ in range(4)]
     until = playground.value("SELECT now()")
     purged, *claimed = together(
-        playground, lambda connection: purge(connection, "a", until=until), *map(claim, claimants)
+        playground,
+        lambda connection: purge(connection, "a", until=until),
+        *(claim(each, now=None) for each in claimants),
     )
     states = {row.state: row.jobs for row in playground.sql("SELECT state, count(*) AS jobs FROM jobs GROUP BY state")}
     assert states.get("CANCELLED", 0) == purged.jobs

@@ -51,6 +51,12 @@ ROWS = {
     ("GET", "/v1/jobs/{job_id}/logs"): Row(Scope.READ),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
+    ("GET", "/v1/queues/{name}"): Row(Scope.READ),
+    ("POST", "/v1/queues/{name}/pause"): Row(Scope.WRITE, {"note": "why"}),
+    ("POST", "/v1/queues/{name}/drain"): Row(Scope.WRITE, {}),
+    ("POST", "/v1/queues/{name}/resume"): Row(Scope.WRITE),
+    ("POST", "/v1/queues/{name}/purge"): Row(Scope.WRITE, {"dry_run": False}),
+    ("PATCH", "/v1/queues/{name}"): Row(Scope.WRITE, {"retention": 60.0}),
     ("GET", "/v1/workers"): Row(Scope.READ),
     ("GET", "/metrics"): Row(Scope.READ),
 }
@@ -81,22 +87,27 @@ class Stage:
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        return self.api.http.request(method, path.format(job_id=job_id), json=body, headers=headers)
+        queue = self.playground.value("SELECT queue FROM jobs WHERE id = :id", id=job_id)
+        return self.api.http.request(method, path.format(job_id=job_id, name=queue), json=body, headers=headers)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
+        queues = self.playground.sql("SELECT CAST(to_jsonb(queues) AS text) FROM queues ORDER BY name")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
-        return [*map(tuple, jobs), *map(tuple, self.playground.sql(rest))]
+        return [*map(tuple, jobs), *map(tuple, queues), *map(tuple, self.playground.sql(rest))]
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own."""
+        """A job in this state, in a queue of its own, which is paused."""
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
-            return self.playground.add(queue=queue, delay=3600.0, now=None)
-        return self.playground.ended(state, queue=queue, now=None).id
+            job_id = self.playground.add(queue=queue, delay=3600.0, now=None)
+        else:
+            job_id = self.playground.ended(state, queue=queue, now=None).id
+        self.playground.sql("INSERT INTO queues (name, paused_at) VALUES (:name, now())", name=queue)
+        return job_id
 
 
 def bearer(key: str) -> bytes:
@@ -197,7 +208,7 @@ def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING)))
+    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING), name="q"))
     assert (reply.status_code, reply.content) == (401, b"")
 
 
@@ -212,6 +223,7 @@ def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str
         ("POST", "/v1/jobs/batch", b"[]"),
         ("POST", f"/v1/jobs/{NOBODY}/cancel", b"x"),
         ("PATCH", f"/v1/jobs/{NOBODY}", b"null"),
+        ("POST", "/v1/queues/-/purge", b"x"),
     ],
 )
 def test_nothing_of_a_request_is_looked_at_before_its_key(stage: Stage, method: str, path: str, content: bytes) -> None:

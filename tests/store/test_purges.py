@@ -2,6 +2,9 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
 
 from playground import Playground
 from steeple.domain.states import State
@@ -20,10 +23,10 @@ def now(playground: Playground) -> datetime:
 
 
 def test_pending_jobs_are_cancelled_due_or_not_and_no_others(playground: Playground) -> None:
-    running = playground.running(queue="a").id
-    ended = playground.ended(State.SUCCESS, queue="a").id
-    pending = [playground.add(queue="a"), playground.add(queue="a", delay=1000.0)]
-    other = playground.add(queue="b")
+    running = playground.running(queue="a", now=None).id
+    ended = playground.ended(State.SUCCESS, queue="a", now=None).id
+    pending = [playground.add(queue="a", now=None), playground.add(queue="a", delay=1000.0, now=None)]
+    other = playground.add(queue="b", now=None)
     assert act(playground, count_pending, "a").jobs == 2
     assert act(playground, purge, "a", until=now(playground)) == Purged(2, None)
     for job_id in pending:
@@ -35,7 +38,7 @@ def test_pending_jobs_are_cancelled_due_or_not_and_no_others(playground: Playgro
 
 def test_a_purge_goes_on_where_it_left_off(playground: Playground) -> None:
     for task in "cab":
-        playground.add_many(3, queue="a", task=task)
+        playground.add_many(3, queue="a", task=task, now=None)
     until, after, counts = now(playground), None, []
     while True:
         batch = act(playground, purge, "a", until=until, after=after, limit=4)
@@ -48,7 +51,7 @@ def test_a_purge_goes_on_where_it_left_off(playground: Playground) -> None:
 
 
 def test_jobs_that_came_since_are_not_meant(playground: Playground) -> None:
-    playground.add(queue="a")
+    playground.add(queue="a", now=None)
     until = now(playground)
     later = playground.add(queue="a", now=None)
     assert act(playground, purge, "a", until=until).jobs == 1
@@ -57,7 +60,7 @@ def test_jobs_that_came_since_are_not_meant(playground: Playground) -> None:
 
 
 def test_a_job_that_somebody_is_changing_is_left_and_nobody_waits(playground: Playground) -> None:
-    claimed, left = playground.add(queue="a"), playground.add(queue="a")
+    claimed, left = playground.add(queue="a", now=None), playground.add(queue="a", now=None)
     with playground.transaction() as other:
         other.exec_driver_sql("SELECT FROM jobs WHERE id = %s FOR UPDATE", (claimed,))
         assert act(playground, purge, "a", until=now(playground)).jobs == 1
@@ -66,12 +69,10 @@ def test_a_job_that_somebody_is_changing_is_left_and_nobody_waits(playground: Pl
 
 
 def test_a_batch_finds_its_jobs_by_an_index(playground: Playground) -> None:
-    from sqlalchemy import text
-
-    playground.add_many(3, queue="a")
+    playground.add_many(3, queue="a", now=None)
     with playground.engine.begin() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
-        values = {"name": "a", "after_task": "t", "after_id": None, "until": now(playground), "limit": 10}
+        values = {"name": "a", "after_task": "t", "after_id": UUID(int=0), "until": now(playground), "limit": 10}
         plan = "\n".join(connection.execute(text(f"EXPLAIN {purges._PURGE.text}"), values).scalars())
     assert "jobs_of_a_kind" in plan
     assert "Sort Key: jobs.task, jobs.id" not in plan

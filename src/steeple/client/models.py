@@ -4,7 +4,7 @@ the contract's job ignores it, the listings that the contract leaves open keep i
 
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 TERMINAL_STATES = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
 
@@ -64,7 +64,7 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
-    conflict: str | None = None
+    conflict: str | None = Field(default=None, exclude=True)
     """In the answer to a submit: what was done about the job that held the unique key, which this is."""
 
     @property
