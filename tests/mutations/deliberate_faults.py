@@ -92,14 +92,14 @@ async def _wake_and_retry(request: Request, caller: object, job_id: str, query: 
     await services.writes.run(transitions.retry_once(job.id))
 
 
-_store_batch = group_commit.Inbox._store
+_store_batch = group_commit._Group._store
 _insert_quickly = InboxLine._insert_quickly
 
 
-async def _wake_and_store_batch(inbox: group_commit.Inbox, line: InboxLine, batch: Sequence[Any]) -> None:
+async def _wake_and_store_batch(group: group_commit._Group, line: InboxLine, batch: Sequence[Any]) -> None:
     jobs = [waiting.job for waiting in batch]
-    inbox._tell(jobs, [_accepted(job) for job in jobs])
-    await _store_batch(inbox, line, batch)
+    group._tell(jobs, [_accepted(job) for job in jobs])
+    await _store_batch(group, line, batch)
 
 
 async def _all_accepted(line: InboxLine, jobs: Sequence[NewJob]) -> list[Answer]:
@@ -248,7 +248,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "group commit that wakes before its commit",
         "requests that come together",
-        _instead(group_commit.Inbox, "_store", _wake_and_store_batch),
+        _instead(group_commit._Group, "_store", _wake_and_store_batch),
     ),
     Mutation(
         "group commit that accepts what was left out",

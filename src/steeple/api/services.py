@@ -26,6 +26,9 @@ _WRITERS = 5
 _SUBMITTERS = 2
 """Connections, each kind of its own: no slow listing is in the way of a submit."""
 
+_KEY_SECONDS = 0.2
+"""How long a submit waits for whoever has its unique key, before it goes on waiting by itself."""
+
 
 class Services:
     """Nothing is connected before it is used. For one event loop."""
@@ -43,13 +46,15 @@ class Services:
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
         self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
-        self.inbox = Inbox([InboxLine(self._submits) for _ in range(_SUBMITTERS)], self.writes, self.wakes.wake)
+        self._keyed = Database(settings, size=2, is_atomic=False, lock_timeout=_KEY_SECONDS)
+        lines = [InboxLine(self._submits) for _ in range(_SUBMITTERS)]
+        self.inbox = Inbox(lines, self.writes, self.wakes.wake, keyed=[InboxLine(self._keyed)])
 
     async def close(self) -> None:
         self.watcher.release()
         await asyncio.to_thread(self.wakes.close)
         await self.inbox.close()
-        for database in (self._submits, self.writes, self.reads):
+        for database in (self._submits, self._keyed, self.writes, self.reads):
             await database.close()
         self.readiness.close()
 
