@@ -236,8 +236,9 @@ def test_a_long_transaction_that_has_a_key_holds_up_only_who_wants_that_key(
     async def work(inbox: Inbox, _: Tally) -> list[Any]:
         stuck = [asyncio.create_task(inbox.put(job(unique_key="held", on_conflict=way))) for _ in range(2)]
         others = [job(unique_key=f"free {number}") for number in range(20)] + [job() for _ in range(20)]
-        for _ in range(3):
-            await asyncio.wait_for(asyncio.gather(*(inbox.put(replace(each, id=new_id())) for each in others[20:])), 5)
+        for turn in range(3):
+            plain = [replace(each, id=new_id(), queue=f"q{turn}") for each in others[20:]]
+            await asyncio.wait_for(asyncio.gather(*map(inbox.put, plain)), 5)
         await asyncio.wait_for(asyncio.gather(*map(inbox.put, others)), 5)
         assert not any(each.done() for each in stuck)
         await asyncio.to_thread(long.commit if is_committed else long.rollback)

@@ -200,12 +200,15 @@ def test_whatever_is_paused_and_resumed_claims_are_those_of_a_simple_model(
     model.take("resume", "b", 1000.0)
     model.take("claim", 100, 1001.0)
     assert not any(model.pending.values())
-    model.clear()
 
 
 class _Model:
+    """Each begins with an empty database."""
+
     def __init__(self, playground: Playground) -> None:
         self._playground = playground
+        for table in ("jobs", "queues", "workers"):
+            playground.sql(f"DELETE FROM {table}")
         self._claimant = replace(playground.worker(), starvation=1e9)
         self._marks: str | None = None
         self._running: list[ClaimedJob] = []
@@ -258,8 +261,3 @@ class _Model:
                 **mark,
             )
             assert passed_over == 0, mark
-
-    def clear(self) -> None:
-        """For the next example: each begins with an empty database."""
-        for table in ("jobs", "queues", "workers"):
-            self._playground.sql(f"DELETE FROM {table}")
