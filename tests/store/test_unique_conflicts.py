@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from unique_jobs import came_to, holder_of, insert, job, submit
 
 from playground import NOW, Playground, at, end
@@ -141,6 +142,24 @@ def test_in_a_batch_of_one_key_the_first_is_made_and_the_last_replaces_it(playgr
     answers = insert(playground, *wanted)
     assert [came_to(answer)[0] for answer in answers] == [str(wanted[0].id)] * 3
     assert playground.read(wanted[0].id).args == '{"a": 2}'
+
+
+@pytest.mark.parametrize("way", [EXISTING, REPLACE, DEBOUNCE])
+def test_many_of_one_key_in_a_batch_are_answered_soon(playground: Playground, way: OnConflict) -> None:
+    """None of them by a statement of its own."""
+    holder = playground.add(unique_key="u")
+    wanted = [job(on_conflict=way, args=f'{{"n": {number}}}', delay=float(number)) for number in range(1000)]
+    statements: list[str] = []
+    event.listen(playground.engine, "before_cursor_execute", lambda *words: statements.append(words[2]))
+    answers = insert(playground, *wanted)
+    assert {came_to(answer) for answer in answers} == {(str(holder), way)}
+    assert len(statements) < 10
+    seen = playground.read(holder)
+    assert (seen.args, seen.run_at) == {
+        EXISTING: ("{}", at(0)),
+        REPLACE: ('{"n": 999}', at(999)),
+        DEBOUNCE: ("{}", at(999)),
+    }[way]
 
 
 @pytest.mark.parametrize("way", [EXISTING, REPLACE, DEBOUNCE])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -58,9 +59,11 @@ RETURNING jobs.id, jobs.run_at, jobs.created_at, clock.now AS replaced_at
 _DEBOUNCE = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
 wanted AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(CAST(:jobs AS json)) AS new (
+    SELECT holder, unique_key, max(run_at) AS run_at, max(delay) AS delay
+    FROM json_to_recordset(CAST(:jobs AS json)) AS new (
         holder uuid, unique_key text, run_at timestamptz, delay float8
     )
+    GROUP BY holder, unique_key
 ),
 held AS MATERIALIZED (
     SELECT jobs.id FROM jobs JOIN wanted ON jobs.id = wanted.holder
@@ -102,6 +105,10 @@ class Conflict:
     holder: Row[Any]
 
 
+_Run = list[Conflict]
+"""Those who want the same to be done to one holder, one right after the other."""
+
+
 def settle(
     connection: Connection, conflicts: Sequence[Conflict], *, now: datetime | None, apart: Apart | None
 ) -> dict[UUID, Answer]:
@@ -120,7 +127,8 @@ def settle(
             answers[conflict.job.id] = _answer(conflict)
     for turn in _turns(takers):
         for way in _STATEMENTS:
-            answers |= _take_over(connection, way, [each for each in turn if each.job.on_conflict is way], now, apart)
+            runs = [run for run in turn if run[0].job.on_conflict is way]
+            answers |= _take_over(connection, way, runs, now, apart)
     _note(connection, conflicts, answers)
     return answers
 
@@ -161,36 +169,42 @@ def _answer(conflict: Conflict) -> Answer:
     return UniqueKeyHeld(holder.unique_key, str(holder.id))
 
 
-def _turns(conflicts: Sequence[Conflict]) -> Iterator[list[Conflict]]:
-    """In each, every holder once: what many want of one is done in the order in which they asked."""
-    left = list(conflicts)
-    while left:
-        first = {each.holder.id: each for each in reversed(left)}
-        yield list(first.values())
-        left = [each for each in left if first[each.holder.id] is not each]
+def _turns(conflicts: Sequence[Conflict]) -> Iterator[list[_Run]]:
+    """In each, every holder once at the most: what many want of one is done in the order in which they asked."""
+    runs: dict[UUID, list[_Run]] = {}
+    for each in conflicts:
+        of_holder = runs.setdefault(each.holder.id, [])
+        if of_holder and of_holder[-1][0].job.on_conflict is each.job.on_conflict:
+            of_holder[-1].append(each)
+        else:
+            of_holder.append([each])
+    for turn in zip_longest(*runs.values()):
+        yield [run for run in turn if run is not None]
 
 
 def _take_over(
-    connection: Connection, way: OnConflict, conflicts: Sequence[Conflict], now: datetime | None, apart: Apart | None
+    connection: Connection, way: OnConflict, runs: Sequence[_Run], now: datetime | None, apart: Apart | None
 ) -> dict[UUID, Answer]:
     """None are answered if a holder has changed where its lock would stay: the transaction is somebody else's."""
-    if not conflicts:
+    if not runs:
         return {}
-    pairs = [(each.holder.id, each.job) for each in conflicts]
-    wanted = {"jobs": rows_for_holders(pairs), "now": now}
+    # Of those who replace a job one after the other, the last one prevails.
+    acting = [each for run in runs for each in (run[-1:] if way is OnConflict.REPLACE else run)]
+    wanted = {"jobs": rows_for_holders((each.holder.id, each.job) for each in acting), "now": now}
     if apart is None:
         rows = connection.execute(_STATEMENTS[way], wanted).all()
     else:
         with connection.begin_nested() as savepoint:
             rows = connection.execute(_STATEMENTS[way], wanted).all()
-            if len(rows) < len(pairs):
+            if len(rows) < len(runs):
                 savepoint.rollback()
                 return {}
     taken = {row.id: row for row in rows}
     return {
-        job.id: Accepted(row.id, row.run_at, row.created_at, way=way, replaced_at=row.replaced_at)
-        for holder, job in pairs
-        if (row := taken.get(holder)) is not None
+        each.job.id: Accepted(row.id, row.run_at, row.created_at, way=way, replaced_at=row.replaced_at)
+        for run in runs
+        if (row := taken.get(run[0].holder.id)) is not None
+        for each in run
     }
 
 
