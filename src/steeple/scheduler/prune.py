@@ -76,5 +76,5 @@ class Prune:
         for rule in rules:
             if rule in self._done:
                 retention.forget_minutes_until(connection, rule, self._done[rule])
-        retention.forget_requests(connection, min(rule.seconds for rule in rules))
+        retention.forget_requests(connection, self._retention)
         workers.forget(connection, max(rule.seconds for rule in rules) + _WORKERS_LONGER_SECONDS)

@@ -53,11 +53,10 @@ WHERE (CAST(:queue AS text) IS NULL OR queue = :queue) AND queue <> ALL (CAST(:o
                     THEN interval '1 h' ELSE interval '1 min' END < CAST(:until AS timestamptz)
 """)
 
-# Deletes the idempotency keys of requests that made no job, once the job that they came to is gone.
+# Deletes the idempotency keys of requests that made no job.
 _FORGET_REQUESTS = text("""
 DELETE FROM joined_requests
 WHERE at < COALESCE(CAST(:now AS timestamptz), now()) - CAST(:retention AS float8) * interval '1 s'
-  AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = joined_requests.job_id)
 """)
 
 # The queues that keep their jobs for a time of their own.
@@ -114,5 +113,5 @@ def forget_minutes_until(connection: Connection, rule: Rule, until: datetime, *,
 
 
 def forget_requests(connection: Connection, retention: float, *, now: datetime | None = None) -> int:
-    """Delete the keys of requests that came to jobs which are gone; returns how many."""
+    """Delete the keys of requests that came to another's job over ``retention`` seconds ago; returns how many."""
     return connection.execute(_FORGET_REQUESTS, {"retention": retention, "now": now}).rowcount

@@ -231,10 +231,7 @@ class Queue(Table):
 
 
 class JoinedRequest(Table):
-    """An idempotency key of a request that made no job, but came to the one that held its unique key, in some ``way``.
-
-    Pruned after the job.
-    """
+    """An idempotency key of a request that made no job, but came to the one that held its unique key, in some ``way``."""
 
     __tablename__ = "joined_requests"
 
@@ -244,6 +241,8 @@ class JoinedRequest(Table):
     job_id: Mapped[UUID]
     way: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("joined_requests_at", "at"),)
 
 
 class ApiKey(Table):

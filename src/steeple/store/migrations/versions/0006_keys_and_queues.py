@@ -54,6 +54,7 @@ def _create_joined_requests() -> None:
         sa.Column("at", instant, server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("owner", "key", name=op.f("joined_requests_pkey")),
     )
+    op.create_index("joined_requests_at", "joined_requests", ["at"], unique=False)
 
 
 def _create_queues() -> None:
