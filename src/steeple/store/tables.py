@@ -231,7 +231,7 @@ class Queue(Table):
 
 
 class JoinedRequest(Table):
-    """An idempotency key of a request that made no job, but came to the one that held its unique key, in some ``way``."""
+    """An idempotency key of a request that made no job, but came in some ``way`` to the one that held its unique key."""
 
     __tablename__ = "joined_requests"
 
