@@ -231,7 +231,7 @@ class Queue(Table):
 
 
 class JoinedRequest(Table):
-    """An idempotency key of a request that made no job, but came in some ``way`` to the one that held its unique key."""
+    """An idempotency key of a request that made no job: it came in some ``way`` to the holder of its unique key."""
 
     __tablename__ = "joined_requests"
 
