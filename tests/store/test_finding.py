@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from playground import Playground
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
-from steeple.store import finding, listing
+from steeple.store import listing
 from steeple.store.finding import MOST_KINDS
 from steeple.store.listing import JobFilter, read_page
 
@@ -46,7 +46,7 @@ FROM (SELECT CAST(CAST('jobs' AS regclass) AS oid)
 def history(playground: Playground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Playground]:
     """A backlog before a history, both long for what is looked through at first."""
     monkeypatch.setattr(listing, "_FIRST_WINDOW", 200)
-    monkeypatch.setattr(finding, "_TAGGED_WINDOW", 1_000)
+    monkeypatch.setattr(listing, "_TAGGED_WINDOWS", (500, 1_000))
     playground.sql(_FINISH, jobs=_HISTORY)
     playground.sql(_WAIT, jobs=_BACKLOG)
     with playground.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

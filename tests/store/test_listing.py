@@ -11,7 +11,7 @@ import pytest
 from playground import Playground, at
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
-from steeple.store import finding, listing
+from steeple.store import listing
 from steeple.store.listing import JobFilter, Page, read_page
 
 
@@ -83,7 +83,7 @@ def test_all_pages_together_have_the_jobs_that_match(
 ) -> None:
     for name in ("_FIRST_WINDOW", "_LAST_WINDOW", "_LAST_SEARCH_WINDOW"):
         monkeypatch.setattr(listing, name, window)
-    monkeypatch.setattr(finding, "_TAGGED_WINDOW", window)
+    monkeypatch.setattr(listing, "_TAGGED_WINDOWS", (window, 2 * window))
     jobs = crowd.sql(
         "SELECT id, CAST(state AS text), task, queue, priority, tags, created_at FROM jobs ORDER BY id DESC"
     )

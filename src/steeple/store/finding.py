@@ -19,7 +19,6 @@ MOST_OF_A_KIND = 1000
 """Jobs that are gone through at once. Both numbers stand in the statement, so that the planner knows them."""
 
 _MOST_TAGGED = 5000
-_TAGGED_WINDOW = 100_000
 
 _MATCHES = """
     (CAST(:states AS text[]) IS NULL OR state = ANY (CAST(CAST(:states AS text[]) AS job_state[])))
@@ -221,9 +220,9 @@ def find_by_kind(
     return None if row.are_too_many else Found(row.found, row.horizon)
 
 
-def find_lately_tagged(connection: Connection, parameters: Mapping[str, Any], before: UUID) -> Found:
-    """What matches among the newest jobs before an id that have any tags."""
-    row = connection.execute(_LATELY_TAGGED, {**parameters, "before": before, "window": _TAGGED_WINDOW}).one()
+def find_lately_tagged(connection: Connection, parameters: Mapping[str, Any], before: UUID, window: int) -> Found:
+    """What matches among the newest ``window`` jobs before an id that have any tags."""
+    row = connection.execute(_LATELY_TAGGED, {**parameters, "before": before, "window": window}).one()
     return Found(row.found, row.horizon)
 
 

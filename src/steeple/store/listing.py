@@ -27,6 +27,8 @@ _GROWTH = 5
 _FEW = 10
 """With fewer among so many, a tag is so rare that its index is the shorter way."""
 
+_TAGGED_WINDOWS = (10_000, 100_000)
+
 _PATIENCE_SECONDS = 1.0
 _SKEW_SECONDS = 600
 """How far the clock that made an id may be from the database's."""
@@ -105,13 +107,19 @@ class _Search:
 
     def _by_tag(self, found: list[UUID], before: UUID) -> list[UUID]:
         """Of a tag that many jobs have, there are some among the newest of each kind; another is looked up."""
-        newest = self._newest_of_kinds(before, self._limit * _GROWTH) or Found([], before)
+        newest = self._newest_of_kinds(before, self._limit) or Found([], before)
         found, end = found + newest.ids, newest.horizon
-        is_rare = len(newest.ids) < _FEW
-        if is_rare and end is not None:
-            lately = find_lately_tagged(self._connection, self._parameters, end)
+        if len(newest.ids) >= _FEW:
+            return self._by_kind(found, end)
+        for window in _TAGGED_WINDOWS:
+            if end is None or len(found) >= self._limit:
+                return found[: self._limit]
+            lately = find_lately_tagged(self._connection, self._parameters, end, window)
             found, end = found + lately.ids, lately.horizon
-        if is_rare and end is not None and len(found) < self._limit:
+        return self._all_by_tag(found, end)
+
+    def _all_by_tag(self, found: list[UUID], end: UUID | None) -> list[UUID]:
+        if end is not None and len(found) < self._limit:
             tagged = find_by_tag(self._connection, self._parameters, end)
             if tagged is not None:
                 return (found + tagged)[: self._limit]
