@@ -29,8 +29,6 @@ from steeple.store.encoding import encode_error
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
 # ones are told, as each row of what is claimed has that beside it.
 # A paused queue's lanes are bound, but closed; they keep their marks, so that nothing of them is passed over later.
-# A job that does not hold its unique key while it runs lets go of it here, for good: were it to come back to PENDING
-# with the key, another might have that by then, and the finish or the rescue of a whole batch would fail.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
 # Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
 # the primary key, not through the index of all running jobs.
@@ -147,8 +145,7 @@ chosen AS (
 claimed AS (
     UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
         started_at = clock.now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
-        progress = NULL, stop = NULL,
-        unique_released_at = CASE WHEN 'RUNNING' <> ALL (unique_states) THEN clock.now ELSE unique_released_at END
+        progress = NULL, stop = NULL
     FROM clock WHERE jobs.id = ANY (ARRAY(SELECT id FROM chosen))
     RETURNING jobs.id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
               retry, run_at, started_at AS claimed_at, crashes, priority

@@ -53,7 +53,8 @@ class Job(Table):
     """One request to run a task. ``args`` and ``result`` are json, not jsonb: kept as they came, number for number.
 
     It holds its ``unique_key`` in its ``unique_states`` (null: PENDING and RUNNING), until it lets go of it for good at
-    ``unique_released_at``. From ``unique_until`` on it lets go of it for whoever wants it.
+    ``unique_released_at``: when it is claimed, by a trigger, if RUNNING is none of them; or after ``unique_until``, for
+    whoever wants it.
     """
 
     __tablename__ = "jobs"

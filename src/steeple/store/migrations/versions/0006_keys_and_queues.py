@@ -18,12 +18,32 @@ _HELD_BY_CHOICE = (
     " AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[])))"
 )
 
+# A job that does not hold its unique key while it runs lets go of it when it is claimed, by whatever statement of
+# whatever version, and for good: were it to come back to PENDING with the key, another might have that by then, and the
+# finish or the rescue of a whole batch would fail. Of jobs without such a choice only the condition is looked at.
+_LET_GO_OF_KEY = """
+CREATE FUNCTION steeple_let_go_of_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE jobs SET unique_released_at = now() WHERE id = NEW.id;
+    RETURN NULL;
+END
+$$
+"""
+_WHEN_CLAIMED = """
+CREATE TRIGGER jobs_let_go_of_key AFTER UPDATE OF state ON jobs FOR EACH ROW
+WHEN (NEW.unique_states IS NOT NULL AND NEW.state = 'RUNNING' AND NEW.unique_released_at IS NULL
+      AND 'RUNNING' <> ALL (NEW.unique_states))
+EXECUTE FUNCTION steeple_let_go_of_key()
+"""
+
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("unique_states", sa.ARRAY(job_state)))
     op.add_column("jobs", sa.Column("unique_until", instant))
     op.add_column("jobs", sa.Column("unique_released_at", instant))
     _index_keys(_HELD_BY_CHOICE)
+    op.execute(_LET_GO_OF_KEY)
+    op.execute(_WHEN_CLAIMED)
     op.add_column("tasks", sa.Column("names_priority", sa.Boolean(), server_default=sa.text("true"), nullable=False))
     _create_joined_requests()
     _create_queues()
@@ -33,6 +53,8 @@ def downgrade() -> None:
     op.drop_table("queues")
     op.drop_table("joined_requests")
     op.drop_column("tasks", "names_priority")
+    op.execute("DROP TRIGGER jobs_let_go_of_key ON jobs")
+    op.execute("DROP FUNCTION steeple_let_go_of_key")
     _index_keys(_HELD_WHILE_ACTIVE)
     for column in ("unique_released_at", "unique_until", "unique_states"):
         op.drop_column("jobs", column)
