@@ -100,7 +100,12 @@ class Backend:
         if caller is None:
             return self._queue_priorities.get()
         connection = _connection_of(caller() if isinstance(caller, scoped_session) else caller)
-        return self._queue_priorities.get(lambda: default_priorities(connection))
+
+        def read() -> Mapping[str, Priority]:
+            with connection.begin_nested():
+                return default_priorities(connection)
+
+        return self._queue_priorities.get(read)
 
     def close(self) -> None:
         """The waker first: what it still sends, it asks the database where to."""

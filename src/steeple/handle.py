@@ -34,7 +34,7 @@ class Handle:
 
     id: UUID
     jobs: Jobs = field(repr=False, compare=False)
-    conflict: OnConflict | None = field(default=None, kw_only=True, compare=False)
+    conflict: OnConflict | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def state(self) -> State:
         return self.jobs.read(self.id).state

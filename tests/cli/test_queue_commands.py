@@ -34,10 +34,10 @@ def test_a_pause_is_told_and_taken_back(memory: Memory) -> None:
     assert not memory.queues["q"]["paused"]
 
 
-def test_the_list_has_a_line_for_each_queue() -> None:
+def test_the_list_has_a_line_for_each_queue(memory: Memory) -> None:
     submit()
     listed = steeple("queues", "list")
-    assert listed.stdout.split("\t")[:3] == ["default", "1", "0"]
+    assert listed.stdout.split("\t")[:3] == ["default", str(len(memory.pending("default"))), "0"]
 
 
 def test_a_drain_waits_until_nothing_runs() -> None:
