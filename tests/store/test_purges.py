@@ -12,6 +12,13 @@ from steeple.store import purges
 from steeple.store.purges import Purged, count_pending, purge
 
 
+_FILL = """
+INSERT INTO jobs (id, task, args, queue, priority, run_at, timeout, max_attempts)
+SELECT gen_random_uuid(), 't', '{}', 'a', 1, now() - number * interval '1 ms', 60, 3
+FROM generate_series(1, :rows) AS number
+"""
+
+
 def act(playground: Playground, work: Any, *words: Any, **more: Any) -> Any:
     with playground.engine.begin() as connection:
         return work(connection, *words, **more)
@@ -68,8 +75,9 @@ def test_a_job_that_somebody_is_changing_is_left_and_nobody_waits(playground: Pl
     assert [playground.read(each).state for each in (claimed, left)] == [State.PENDING, State.CANCELLED]
 
 
-def test_a_batch_finds_its_jobs_by_an_index(playground: Playground) -> None:
-    playground.add_many(3, queue="a", now=None)
+def test_a_batch_of_many_finds_its_jobs_by_an_index_that_has_them_in_order(playground: Playground) -> None:
+    playground.sql(_FILL, rows=5000)
+    playground.sql("ANALYZE jobs")
     with playground.engine.begin() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         values = {"name": "a", "after_task": "t", "after_id": UUID(int=0), "until": now(playground), "limit": 10}
