@@ -11,7 +11,6 @@ from steeple.domain.states import State
 from steeple.store import purges
 from steeple.store.purges import Purged, count_pending, purge
 
-
 _FILL = """
 INSERT INTO jobs (id, task, args, queue, priority, run_at, timeout, max_attempts)
 SELECT gen_random_uuid(), 't', '{}', 'a', 1, now() - number * interval '1 ms', 60, 3
