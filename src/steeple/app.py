@@ -22,7 +22,8 @@ from steeple.schedule_changes import declare
 from steeple.scheduling import define, read_declaration
 from steeple.settings import Settings
 from steeple.store import tasks
-from steeple.submission import PythonOptions, alike_jobs, new_id, new_job, read_options, request_hash
+from steeple.store.inbox_answers import Accepted
+from steeple.submission import PythonOptions, alike_jobs, leaves_priority, new_id, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
 from steeple.telemetry import events
 
@@ -55,21 +56,23 @@ class Steeple:
         name: str,
         *,
         queue: str = DEFAULT_QUEUE,
-        priority: Priority | str = Priority.DEFAULT,
+        priority: Priority | str | None = None,
         retry: Retry | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> Callable[[Callable[P, R]], "Submittable[P, R]"]:
-        """Register the decorated function as a task; ``timeout`` is seconds per attempt.
+        """Register the decorated function as a task; ``timeout`` is seconds per attempt. Without a ``priority`` its
+        jobs have that of their queue, ``default`` where that has none.
 
         The function's parameters are its arguments, by their type hints; one annotated ``Context`` is supplied by the
         worker. Raises ``TaskDefinitionError`` for a function, a name or an option that cannot be.
         """
         if not isinstance(name, str):
             raise TaskDefinitionError('a task has a name: write @app.task("reports.render") above its function')
-        if priority not in tuple(Priority):
+        if priority is not None and priority not in tuple(Priority):
             raise TaskDefinitionError(f"{name}: priority is one of {', '.join(Priority)}, not {priority!r}")
         try:
-            defaults = TaskDefaults(queue, Priority(priority), Retry() if retry is None else retry, timeout)
+            own = None if priority is None else Priority(priority)
+            defaults = TaskDefaults(queue, own, Retry() if retry is None else retry, timeout)
         except ValueError as error:
             raise TaskDefinitionError(f"{name}: {error}") from None
 
@@ -133,14 +136,15 @@ class Steeple:
 
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
-        ``retry``, ``unique_key``, ``tags``, ``idempotency_key``.
+        ``retry``, ``unique_key``, ``unique_states``, ``unique_period`` (seconds), ``on_conflict``, ``tags``,
+        ``idempotency_key``.
 
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
         """
         chosen, found = read_options(options), self._find(task)
-        job = self._new_job(found, {} if args is None else args, chosen)
-        return Handle(self._backend.store([job], connection)[0], self._backend)
+        job = self._new_job(found, {} if args is None else args, chosen, connection)
+        return self._handle_of(self._backend.store([job], connection)[0])
 
     def submit_batch(
         self,
@@ -161,9 +165,13 @@ class Steeple:
         encoded = [_encode_in_batch(found, each, place) for place, each in enumerate(args)]
         if not encoded:
             return []
-        jobs = alike_jobs(found.record, encoded, chosen, limit=self._backend.settings.max_args_bytes)
-        self._backend.store_alike(jobs, connection)
-        return [Handle(job_id, self._backend) for job_id in jobs.ids]
+        priorities = self._queue_priorities(found, chosen, connection)
+        limit = self._backend.settings.max_args_bytes
+        jobs = alike_jobs(found.record, encoded, chosen, limit=limit, queue_priorities=priorities)
+        answers = self._backend.store_alike(jobs, connection)
+        if answers is None:
+            return [Handle(job_id, self._backend) for job_id in jobs.ids]
+        return [self._handle_of(answer) for answer in answers]
 
     async def submit_async(
         self,
@@ -190,6 +198,9 @@ class Steeple:
         """Let go of the connections; the next submit opens them again."""
         self._backend.close()
 
+    def _handle_of(self, answer: Accepted) -> Handle:
+        return Handle(answer.id, self._backend, conflict=answer.way)
+
     def _find(self, name: str) -> "Submittable[Any, Any] | RegisteredTask":
         found = self._tasks.get(name) or self._backend.registered(name)
         if found is None:
@@ -197,14 +208,25 @@ class Steeple:
         return found
 
     def _new_job(
-        self, task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], options: PythonOptions
+        self,
+        task: "Submittable[Any, Any] | RegisteredTask",
+        args: Mapping[str, Any],
+        options: PythonOptions,
+        caller: Caller | None,
     ) -> NewJob:
         encoded = task.encode(args)
-        job = new_job(task.record, encoded, options, limit=self._backend.settings.max_args_bytes)
+        priorities = self._queue_priorities(task, options, caller)
+        limit = self._backend.settings.max_args_bytes
+        job = new_job(task.record, encoded, options, limit=limit, queue_priorities=priorities)
         if options.idempotency_key is None:
             return job
         asked = request_hash(task.record.name, encoded, options)
         return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, asked))
+
+    def _queue_priorities(
+        self, task: "Submittable[Any, Any] | RegisteredTask", options: PythonOptions, caller: Caller | None
+    ) -> Mapping[str, Priority]:
+        return self._backend.queue_priorities(caller) if leaves_priority(task.record, options) else {}
 
 
 def _encode_in_batch(task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], place: int) -> str:

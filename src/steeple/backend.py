@@ -15,14 +15,17 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from steeple.broker.wake import Waker
 from steeple.catalogue import RegisteredTask
 from steeple.domain.job import NewJob
-from steeple.domain.priority import Lane
+from steeple.domain.priority import Lane, Priority
 from steeple.domain.waking import Crew
 from steeple.errors import JobNotFound
 from steeple.settings import Settings
 from steeple.store import transitions
 from steeple.store.engine import create_engine, in_transaction
-from steeple.store.inbox import Accepted, insert_jobs
+from steeple.store.inbox import insert_jobs
 from steeple.store.inbox_alike import AlikeJobs, insert_alike
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_conflicts import Apart
+from steeple.store.queue_settings import default_priorities
 from steeple.store.reads import JobView, read_job
 from steeple.store.tasks import all_tasks
 from steeple.store.workers import live_workers
@@ -47,32 +50,33 @@ class Backend:
         self._waker: Waker | None = None
         self._fleet = _Remembered(self._read_fleet)
         self._registered = _Remembered(self._read_registered)
+        self._queue_priorities = _Remembered(self._read_queue_priorities)
 
     @cached_property
     def settings(self) -> Settings:
         return self._given or Settings()
 
-    def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[UUID]:
-        """Store the jobs, all or none; gives back the id of each, an earlier one's where a request is repeated."""
+    def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[Accepted]:
+        """Store the jobs, all or none; gives back what each came to, an earlier job where a request is repeated."""
         due = Counter(lane for lane in map(_lane_if_due, jobs) if lane is not None)
-        return self._store(lambda connection: _insert(connection, jobs), due, caller)
+        return self._store(lambda connection, apart: _insert(connection, jobs, apart), due, caller)
 
-    def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> None:
-        """Store the jobs, all or none."""
+    def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> list[Accepted] | None:
+        """Store the jobs, all or none; None if all are new, or what each came to."""
         lane = _lane_if_due(jobs.pattern)
         due = Counter() if lane is None else Counter({lane: len(jobs.ids)})
-        self._store(lambda connection: _insert_alike(connection, jobs), due, caller)
+        return self._store(lambda connection, apart: _insert_alike(connection, jobs, apart), due, caller)
 
-    def _store(self, insert: Callable[[Connection], T], due: Counter[Lane], caller: Caller | None) -> T:
+    def _store(self, insert: Callable[[Connection, Apart | None], T], due: Counter[Lane], caller: Caller | None) -> T:
         """In a transaction of our own or in the caller's; wakes once that is committed."""
         if caller is None:
-            done = in_transaction(self._open(), insert)
+            done = in_transaction(self._open(), lambda connection: insert(connection, None))
             self._wake(due)
             return done
         owner = caller() if isinstance(caller, scoped_session) else caller
         connection = _connection_of(owner)
         with connection.begin_nested():
-            done = insert(connection)
+            done = insert(connection, lambda work: in_transaction(self._open(), work))
         if isinstance(owner, Session):
             self._wake_after_commit(owner, due)
         return done
@@ -89,6 +93,19 @@ class Backend:
     def registered(self, name: str) -> RegisteredTask | None:
         """A task that some worker registered, be it this very moment."""
         return self._registered.get().get(name) or self._registered.read().get(name)
+
+    def queue_priorities(self, caller: Caller | None) -> Mapping[str, Priority]:
+        """Of queues that have one of their own, as they were a second ago at most. Asked over the caller's connection
+        where there is one: it may be all that the program has."""
+        if caller is None:
+            return self._queue_priorities.get()
+        connection = _connection_of(caller() if isinstance(caller, scoped_session) else caller)
+
+        def read() -> Mapping[str, Priority]:
+            with connection.begin_nested():
+                return default_priorities(connection)
+
+        return self._queue_priorities.get(read)
 
     def close(self) -> None:
         """The waker first: what it still sends, it asks the database where to."""
@@ -145,6 +162,9 @@ class Backend:
         workers = in_transaction(self._open(), lambda connection: live_workers(connection, alive))
         return tuple(Crew(worker.binding, worker.slots) for worker in workers if not worker.draining)
 
+    def _read_queue_priorities(self) -> Mapping[str, Priority]:
+        return in_transaction(self._open(), default_priorities)
+
     def _read_registered(self) -> Mapping[str, RegisteredTask]:
         records = in_transaction(self._open(), all_tasks)
         return {record.name: RegisteredTask(record) for record in records}
@@ -159,19 +179,21 @@ def _connection_of(caller: Connection | Session) -> Connection:
     raise TypeError(f"connection is a Connection or Session of SQLAlchemy's, not {caller!r}; asyncio: submit_async")
 
 
-def _insert(connection: Connection, jobs: Sequence[NewJob]) -> list[UUID]:
+def _insert(connection: Connection, jobs: Sequence[NewJob], apart: Apart | None) -> list[Accepted]:
+    return _all_accepted(insert_jobs(connection, jobs, apart=apart))
+
+
+def _insert_alike(connection: Connection, jobs: AlikeJobs, apart: Apart | None) -> list[Accepted] | None:
+    answers = insert_alike(connection, jobs, apart=apart)
+    return None if answers is None else _all_accepted(answers)
+
+
+def _all_accepted(answers: Sequence[Answer]) -> list[Accepted]:
     """Raises the first refusal, so that the transaction is rolled back."""
-    answers = insert_jobs(connection, jobs)
     for answer in answers:
         if not isinstance(answer, Accepted):
             raise answer
-    return [answer.id for answer in answers if isinstance(answer, Accepted)]
-
-
-def _insert_alike(connection: Connection, jobs: AlikeJobs) -> None:
-    """Raises the first refusal, so that the transaction is rolled back."""
-    for refusal in insert_alike(connection, jobs):
-        raise refusal
+    return [answer for answer in answers if isinstance(answer, Accepted)]
 
 
 def _lane_if_due(job: NewJob) -> Lane | None:
@@ -185,11 +207,12 @@ class _Remembered(Generic[T]):
         self._read = read
         self._found: tuple[T, float] | None = None
 
-    def get(self) -> T:
+    def get(self, read: Callable[[], T] | None = None) -> T:
+        """``read``: another way to the same value."""
         found = self._found
-        return self.read() if found is None or monotonic() >= found[1] else found[0]
+        return self.read(read) if found is None or monotonic() >= found[1] else found[0]
 
-    def read(self) -> T:
-        found = self._read()
+    def read(self, read: Callable[[], T] | None = None) -> T:
+        found = (read or self._read)()
         self._found = (found, monotonic() + _LOOK_AGAIN_SECONDS)
         return found

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from steeple.domain.states import TERMINAL, State
+from steeple.domain.unique import OnConflict
 from steeple.errors import JobCancelled, JobFailed, WaitTimeout
 from steeple.store.reads import JobView
 
@@ -25,10 +26,15 @@ class Jobs(Protocol):
 
 @dataclass(frozen=True)
 class Handle:
-    """One job. Every method asks the database, and raises ``JobNotFound`` once the job has been pruned."""
+    """One job. Every method asks the database, and raises ``JobNotFound`` once the job has been pruned.
+
+    ``conflict``: what was done about the job that held the unique key, if one did and this is that; None if the submit
+    made a job of its own.
+    """
 
     id: UUID
     jobs: Jobs = field(repr=False, compare=False)
+    conflict: OnConflict | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     def state(self) -> State:
         return self.jobs.read(self.id).state

@@ -4,19 +4,33 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Idempotency, NewJob
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
+from steeple.domain.states import State
+from steeple.domain.unique import OnConflict
 from steeple.errors import InvalidJob, TooLarge
 from steeple.faults import UNSTORABLE, field_errors, is_storable
 from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
+
+_NONE: Final[Mapping[str, Priority]] = MappingProxyType({})
 
 LONGEST_SECONDS = 3650 * 86400.0
 """Ten years: the longest delay and time-out."""
@@ -62,12 +76,30 @@ class JobOptions(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
+    unique_states: Annotated[list[State], Field(min_length=1)] | None = None
+    unique_period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
+    on_conflict: OnConflict | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_time_to_run(self) -> Self:
         if self.run_at is not None and self.delay is not None:
             raise ValueError("give run_at or delay, not both")
+        return self
+
+    @field_validator("unique_states")
+    @classmethod
+    def _taken_at_the_submit(cls, states: list[State] | None) -> list[State] | None:
+        if states is not None and State.PENDING not in states:
+            raise ValueError("must have PENDING among them: a job takes its key when it is submitted")
+        return states
+
+    @model_validator(mode="after")
+    def _choices_about_a_key(self) -> Self:
+        names = ("unique_states", "unique_period", "on_conflict")
+        chosen = [name for name in names if getattr(self, name) is not None]
+        if chosen and self.unique_key is None:
+            raise ValueError(f"{chosen[0]} says something about a unique_key: give that, too")
         return self
 
 
@@ -88,20 +120,39 @@ def read_options(options: Mapping[str, Any]) -> PythonOptions:
         raise InvalidJob(field_errors(error, options)) from None
 
 
+def leaves_priority(task: TaskRecord, options: JobOptions) -> bool:
+    """True if the queue says which priority a job has, as neither its submitter nor its task does."""
+    return options.priority is None and not task.names_priority
+
+
 def new_job(
-    task: TaskRecord, args: str, options: JobOptions, *, limit: int, idempotency: Idempotency | None = None
+    task: TaskRecord,
+    args: str,
+    options: JobOptions,
+    *,
+    limit: int,
+    idempotency: Idempotency | None = None,
+    queue_priorities: Mapping[str, Priority] = _NONE,
 ) -> NewJob:
-    """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``."""
+    """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``.
+
+    ``queue_priorities``: those of queues that have one of their own; needed if it ``leaves_priority`` to its queue.
+    """
     _require_small(args, limit)
     retry = options.retry if isinstance(options, PythonOptions) else None
+    queue = options.queue or task.queue
+    of_queue = queue_priorities.get(queue) if leaves_priority(task, options) else None
     return NewJob(
         id=new_id(),
         task=task.name,
         args=args,
-        queue=options.queue or task.queue,
-        priority=options.priority or task.priority,
+        queue=queue,
+        priority=options.priority or of_queue or task.priority,
         tags=tuple(dict.fromkeys(options.tags)),
         unique_key=options.unique_key,
+        unique_states=None if options.unique_states is None else tuple(sorted(set(options.unique_states), key=_order)),
+        unique_period=options.unique_period,
+        on_conflict=options.on_conflict or OnConflict.REJECT,
         run_at=options.run_at,
         delay=options.delay,
         expires_at=options.expires_at,
@@ -112,11 +163,23 @@ def new_job(
     )
 
 
-def alike_jobs(task: TaskRecord, args: Sequence[str], options: JobOptions, *, limit: int) -> AlikeJobs:
+def _order(state: State) -> int:
+    return tuple(State).index(state)
+
+
+def alike_jobs(
+    task: TaskRecord,
+    args: Sequence[str],
+    options: JobOptions,
+    *,
+    limit: int,
+    queue_priorities: Mapping[str, Priority] = _NONE,
+) -> AlikeJobs:
     """As ``new_job`` for each of ``args``, of which there is one at least."""
     for each in args:
         _require_small(each, limit)
-    return AlikeJobs(new_job(task, args[0], options, limit=limit), [new_id() for _ in args], args)
+    pattern = new_job(task, args[0], options, limit=limit, queue_priorities=queue_priorities)
+    return AlikeJobs(pattern, [new_id() for _ in args], args)
 
 
 def _require_small(args: str, limit: int) -> None:
@@ -127,8 +190,13 @@ def _require_small(args: str, limit: int) -> None:
 
 def request_hash(task: str, args: str, options: PythonOptions) -> bytes:
     """Tells a repeated request from another one, by what was asked for; what the task decides may change meanwhile."""
-    asked = options.model_dump(mode="json", exclude={"idempotency_key"})
+    asked = options.model_dump(mode="json", exclude={"idempotency_key", *_unset(options)})
     return hashlib.sha256(json.dumps([task, args, asked]).encode()).digest()
+
+
+def _unset(options: PythonOptions) -> set[str]:
+    """Options that came with a later version, where they are not used: the hashes that are stored do not know them."""
+    return {name for name in ("unique_states", "unique_period", "on_conflict") if getattr(options, name) is None}
 
 
 def new_id() -> UUID:

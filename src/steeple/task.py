@@ -55,10 +55,13 @@ _WRITING = CoreConfig(ser_json_bytes="base64", ser_json_inf_nan="constants")
 
 @dataclass(frozen=True)
 class TaskDefaults:
-    """What a job gets where its submitter says nothing; ``timeout`` is in seconds. Raises ``ValueError``."""
+    """What a job gets where its submitter says nothing; ``timeout`` is in seconds. Raises ``ValueError``.
+
+    ``priority`` None: that of the queue.
+    """
 
     queue: str
-    priority: Priority
+    priority: Priority | None
     retry: Retry
     timeout: float
 
@@ -119,7 +122,8 @@ class Task(Generic[P, R]):
             description=inspect.cleandoc(self.__doc__ or ""),
             schema=self._signature.schema,
             queue=self.defaults.queue,
-            priority=self.defaults.priority,
+            priority=self.defaults.priority or Priority.DEFAULT,
+            names_priority=self.defaults.priority is not None,
             timeout=self.defaults.timeout,
             retry=self.defaults.retry,
             is_async=self.is_async,

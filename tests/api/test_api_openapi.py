@@ -41,6 +41,12 @@ OPERATIONS = {
     "abort_operation": ("post", "/v1/operations/{operation_id}/abort"),
     "list_tasks": ("get", "/v1/tasks"),
     "list_queues": ("get", "/v1/queues"),
+    "show_queue": ("get", "/v1/queues/{name}"),
+    "pause_queue": ("post", "/v1/queues/{name}/pause"),
+    "drain_queue": ("post", "/v1/queues/{name}/drain"),
+    "resume_queue": ("post", "/v1/queues/{name}/resume"),
+    "purge_queue": ("post", "/v1/queues/{name}/purge"),
+    "update_queue": ("patch", "/v1/queues/{name}"),
     "list_workers": ("get", "/v1/workers"),
     "check_alive": ("get", "/livez"),
     "check_ready": ("get", "/readyz"),
@@ -93,7 +99,7 @@ def test_every_refusal_is_declared_as_a_problem_with_an_example(document: dict[s
         expected |= set() if path in ("/livez", "/readyz") else {"401", "403", "421"}
         assert expected <= set(refusals), path
         assert ("400" in refusals) == ("requestBody" in operation) == ("415" in refusals) == ("413" in refusals), path
-        assert ("404" in refusals) == ("_id}" in path), path
+        assert ("404" in refusals) == ("{" in path), path
         for status, reply in refusals.items():
             (media_type,) = reply["content"]
             assert media_type == "application/problem+json", (method, path)
@@ -180,6 +186,7 @@ def test_replies_are_as_their_schemas_say(api: Api, document: dict[str, Any]) ->
         f"/v1/jobs/{job_id}": "/v1/jobs/{job_id}",
         f"/v1/jobs/{job_id}/attempts": "/v1/jobs/{job_id}/attempts",
         f"/v1/jobs/{job_id}/logs": "/v1/jobs/{job_id}/logs",
+        "/v1/queues/default": "/v1/queues/{name}",
         **{path: path for path in ("/v1/jobs", "/v1/tasks", "/v1/queues", "/v1/workers", "/livez", "/readyz")},
     }
     for path, template in calls.items():

@@ -40,7 +40,7 @@ KNOWN_OPERATIONS: list[str] = []
 @schema.hook
 def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
     """Every other id is that of a job which is there, in one of the states, of a schedule or an operation."""
-    if not parameters or not KNOWN_IDS:
+    if not parameters or "name" in parameters or not KNOWN_IDS:
         return parameters
     ((name, value),) = parameters.items()
     number = sum(map(ord, str(value)))

@@ -22,6 +22,8 @@ EVERY_MEMBER = {
     "priority",
     "tags",
     "unique_key",
+    "unique_states",
+    "unique_until",
     "run_at",
     "expires_at",
     "timeout",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -12,11 +12,13 @@ from playground import Playground
 from steeple.api.group_commit import Inbox
 from steeple.domain.job import Idempotency, NewJob
 from steeple.domain.priority import Lane, Priority
+from steeple.domain.unique import OnConflict
 from steeple.errors import UniqueKeyHeld
 from steeple.settings import Settings
 from steeple.store.database import Database
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import Accepted, Answer
+from steeple.store.inbox import insert_jobs
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
 from steeple.submission import new_id
 
@@ -66,14 +68,16 @@ def run(playground: Playground, work: Callable[[Inbox, Tally], Coroutine[Any, An
     async def go() -> T:
         settings = Settings(database_url=playground.url)
         loose, batches = Database(settings, size=4, is_atomic=False), Database(settings, size=2)
+        hasty = Database(settings, size=2, is_atomic=False, lock_timeout=0.1)
         tally = Tally()
-        inbox = Inbox([Line(loose, tally), Line(loose, tally)], batches, wake or (lambda lanes: None))
+        lines, keyed = [Line(loose, tally), Line(loose, tally)], [InboxLine(hasty)]
+        inbox = Inbox(lines, batches, wake or (lambda lanes: None), keyed=keyed)
         try:
             return await work(inbox, tally)
         finally:
             await inbox.close()
-            await loose.close()
-            await batches.close()
+            for database in (loose, hasty, batches):
+                await database.close()
 
     return asyncio.run(go())
 
@@ -217,3 +221,55 @@ def test_large_arguments_are_spread_over_transactions(playground: Playground) ->
 
     assert 2 < run(playground, work) < 10
     assert count(playground) == 40
+
+
+@pytest.mark.parametrize("way", OnConflict)
+@pytest.mark.parametrize("is_committed", [True, False], ids=["committed", "rolled back"])
+def test_a_long_transaction_that_has_a_key_holds_up_only_who_wants_that_key(
+    playground: Playground, way: OnConflict, is_committed: bool
+) -> None:
+    """As a program's own transaction can be, which a job has joined."""
+    long = playground.transaction()
+    held = job(unique_key="held", delay=60.0)
+    insert_jobs(long, [held])
+
+    async def work(inbox: Inbox, _: Tally) -> list[Any]:
+        stuck = [asyncio.create_task(inbox.put(job(unique_key="held", on_conflict=way))) for _ in range(2)]
+        others = [job(unique_key=f"free {number}") for number in range(20)] + [job() for _ in range(20)]
+        for turn in range(3):
+            plain = [replace(each, id=new_id(), queue=f"q{turn}") for each in others[20:]]
+            await asyncio.wait_for(asyncio.gather(*map(inbox.put, plain)), 5)
+        await asyncio.wait_for(asyncio.gather(*map(inbox.put, others)), 5)
+        assert not any(each.done() for each in stuck)
+        await asyncio.to_thread(long.commit if is_committed else long.rollback)
+        return await asyncio.gather(*stuck, return_exceptions=True)
+
+    answers = run(playground, work)
+    long.close()
+    if way is OnConflict.REJECT:
+        assert sum(isinstance(answer, UniqueKeyHeld) for answer in answers) == (2 if is_committed else 1)
+    else:
+        assert len({answer.id for answer in answers}) == 1
+        assert (answers[0].id == held.id) == is_committed
+    assert playground.value("SELECT count(*) FROM jobs WHERE unique_key = 'held'") == 1
+
+
+@pytest.mark.parametrize("way", [OnConflict.REPLACE, OnConflict.DEBOUNCE])
+def test_a_long_transaction_that_takes_a_job_over_holds_up_only_who_wants_that_job(
+    playground: Playground, way: OnConflict
+) -> None:
+    holder = playground.add(unique_key="held", delay=60.0, now=None)
+    long = playground.transaction()
+    insert_jobs(long, [job(unique_key="held", on_conflict=way, delay=90.0)], apart=lambda work: None)
+
+    async def work(inbox: Inbox, _: Tally) -> Accepted:
+        stuck = asyncio.create_task(inbox.put(job(unique_key="held", on_conflict=way, delay=120.0)))
+        others = [job(unique_key="free"), job(), job()]
+        await asyncio.wait_for(asyncio.gather(*map(inbox.put, others)), 5)
+        assert not stuck.done()
+        await asyncio.to_thread(long.commit)
+        return await stuck
+
+    answer = run(playground, work)
+    long.close()
+    assert (answer.id, answer.way) == (holder, way)

@@ -49,7 +49,12 @@ def test_only_the_store_holds_sql() -> None:
 
 
 def test_the_state_of_jobs_is_written_where_transitions_are() -> None:
-    assert _files_with(_SETS_STATE) == {"store/bulk.py", "store/exchange.py", "store/transitions.py"}
+    assert _files_with(_SETS_STATE) == {
+        "store/bulk.py",
+        "store/exchange.py",
+        "store/purges.py",
+        "store/transitions.py",
+    }
 
 
 def test_jobs_come_into_being_in_one_place() -> None:

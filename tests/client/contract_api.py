@@ -3,6 +3,7 @@
 A job without a delay ends 50 ms after its submit as its demo task would; one with a delay stays PENDING.
 """
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -35,6 +36,9 @@ class Memory:
     refusals: list[Refusal] = field(default_factory=list)
     """Each is the answer to one call, before any call is served."""
     calls: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    queues: dict[str, dict[str, Any]] = field(default_factory=dict)
+    looks: dict[str, int] = field(default_factory=dict)
+    """By queue: how often it was looked at since it was paused."""
 
     def job(self, job_id: str) -> dict[str, Any]:
         if job_id not in self.jobs:
@@ -52,11 +56,35 @@ class Memory:
             raise Refusal(422, "Invalid", "the request is not valid", errors=[fault])
         key = body.get("unique_key")
         held = [job["id"] for job in self.jobs.values() if key and job["unique_key"] == key]
+        if held and body.get("on_conflict") == "existing":
+            return self.jobs[held[0]]
         if held:
             raise Refusal(409, "Conflict", f"unique key {key!r} is held by job {held[0]}")
         job = new_job(body)
         self.jobs[job["id"]] = job
         return job
+
+    def queue(self, name: str) -> dict[str, Any]:
+        """Drained at the second look after a pause."""
+        looks = self.looks[name] = self.looks.get(name, 0) + 1
+        counts = {"PENDING": len(self.pending(name)), "RUNNING": 0}
+        found = {"name": name, "paused": False, "counts": counts} | self.queues.get(name, {})
+        return found | {"drained": found["paused"] and looks > 1}
+
+    def change_queue(self, name: str, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        if action == "purge":
+            jobs = self.pending(name)
+            for job in [] if body["dry_run"] else jobs:
+                job |= {"state": "CANCELLED", "finished_at": now()}
+            return {"dry_run": body["dry_run"], "count": len(jobs), "remaining": len(jobs) if body["dry_run"] else 0}
+        self.looks[name] = 0
+        is_paused = action != "resume"
+        pause = {"paused": is_paused, "pause_note": body.get("note"), "paused_by": "anonymous" if is_paused else None}
+        self.queues.setdefault(name, {}).update(pause)
+        return self.queue(name)
+
+    def pending(self, queue: str) -> list[dict[str, Any]]:
+        return [job for job in self.jobs.values() if job["queue"] == queue and job["state"] == "PENDING"]
 
 
 def now() -> str:
@@ -84,9 +112,10 @@ def new_job(body: dict[str, Any]) -> dict[str, Any]:
         "unique_key": None,
         "expires_at": None,
     }
+    defaults |= {"unique_states": None, "unique_until": None}
     defaults |= {"timeout": 3600.0, "max_attempts": 3, "run_at": now()}
     blank = dict.fromkeys(("started_at", "finished_at", "worker", "progress", "result", "error", "schedule_id"))
-    given = {name: value for name, value in body.items() if name != "delay"}
+    given = {name: value for name, value in body.items() if name not in ("delay", "unique_period", "on_conflict")}
     state = {"id": str(uuid4()), "state": "PENDING", "attempt": 0, "crashes": 0, "created_at": now()}
     ends = time.monotonic() + (1e9 if body.get("delay") else ENDS_AFTER)
     return defaults | given | state | blank | {"cancel_requested_at": None, "from_a_newer_api": 1, "_ends": ends}
@@ -113,14 +142,17 @@ def make_app(memory: Memory) -> FastAPI:
         return await call_next(request)
 
     @app.post("/v1/jobs", status_code=202)
-    async def submit(request: Request) -> dict[str, Any]:
+    async def submit(request: Request, response: Response) -> dict[str, Any]:
         key, body = request.headers["idempotency-key"], await request.body()
         if key in memory.keys:
             known, job_id = memory.keys[key]
             if known != body:
                 raise Refusal(422, "Unprocessable", "idempotency key reused")
             return shown(memory.job(job_id))
+        known_jobs = set(memory.jobs)
         job = memory.submit(await request.json())
+        if job["id"] in known_jobs:
+            response.headers["Unique-Conflict"] = "existing"
         memory.keys[key] = (body, job["id"])
         return shown(job)
 
@@ -194,7 +226,21 @@ def make_app(memory: Memory) -> FastAPI:
 
     @app.get("/v1/queues")
     def queues() -> dict[str, Any]:
-        return {"queues": [{"name": "default", "paused": False, "counts": {"PENDING": len(memory.jobs)}}]}
+        return {"queues": [memory.queue("default")]}
+
+    @app.get("/v1/queues/{name}")
+    def queue(name: str) -> dict[str, Any]:
+        return memory.queue(name)
+
+    @app.patch("/v1/queues/{name}")
+    async def update_queue(name: str, request: Request) -> dict[str, Any]:
+        memory.queues.setdefault(name, {}).update(await request.json())
+        return memory.queue(name)
+
+    @app.post("/v1/queues/{name}/{action}")
+    async def change_queue(name: str, action: str, request: Request) -> dict[str, Any]:
+        body = json.loads(await request.body() or "{}")
+        return memory.change_queue(name, action, body)
 
     @app.get("/v1/workers")
     def workers() -> dict[str, Any]:

@@ -30,6 +30,7 @@ from steeple.client import (
     WaitTimeout,
     wire,
 )
+from steeple.embedded.processes import wait_until
 
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
 
@@ -106,6 +107,27 @@ def test_a_pending_job_is_changed_cancelled_and_run_again(client: Any) -> None:
     with pytest.raises(Conflict):
         client.cancel(job.id)
     assert client.retry(job.id).state == "PENDING"
+
+
+def test_a_queue_is_paused_drained_set_and_emptied(client: Any) -> None:
+    name = f"q-{uuid4()}"
+    client.submit("demo.noop", queue=name, delay=3600)
+    paused = client.pause_queue(name, "why")
+    assert (paused.paused, paused.pause_note, paused.drained) == (True, "why", False)
+    assert client.drain_queue(name).paused
+    assert wait_until(lambda: client.queue(name).drained, 10)
+    assert client.update_queue(name, default_priority="low", retention=60.0).retention == 60.0
+    assert client.update_queue(name, retention=None).retention is None
+    assert [client.purge_queue(name, dry_run=dry_run).count for dry_run in (True, False)] == [1, 1]
+    assert client.queue(name).counts["PENDING"] == 0
+    assert not client.resume_queue(name).paused
+
+
+def test_a_submit_that_comes_to_another_job_says_so(client: Any) -> None:
+    key = str(uuid4())
+    first = client.submit("demo.noop", unique_key=key, delay=3600)
+    again = client.submit("demo.noop", unique_key=key, on_conflict="existing")
+    assert (first.conflict, again.conflict, again.id) == (None, "existing", first.id)
 
 
 def test_the_list_is_walked_over_its_pages(client: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steeple.client import wire
+from steeple.client import wire, wire_queues
 from steeple.client.errors import (
     ApiError,
     ClientError,
@@ -36,6 +36,8 @@ JOB: dict[str, Any] = {
     "priority": "high",
     "tags": ["nightly"],
     "unique_key": None,
+    "unique_states": None,
+    "unique_until": None,
     "run_at": "2026-11-24T00:00:00Z",
     "expires_at": None,
     "timeout": 600.0,
@@ -88,6 +90,14 @@ def test_submit_carries_options_in_the_body_and_key_and_wait_in_headers() -> Non
     assert request.hold == 5
 
 
+def test_what_was_done_about_a_held_key_is_read_from_the_header() -> None:
+    request = wire.submit("demo.noop", {}, {"unique_key": "u", "on_conflict": "existing"})
+    assert request.read(reply(202, JOB, "application/json")).conflict is None
+    joined = request.read(reply(202, JOB, "application/json", **{"unique-conflict": "existing"}))
+    assert joined.conflict == "existing"
+    assert json.loads(joined.model_dump_json()) == JOB
+
+
 def test_each_submit_gets_an_idempotency_key_of_its_own() -> None:
     keys = {wire.submit("demo.noop", {}, {}).headers["Idempotency-Key"] for _ in range(3)}
     assert len(keys) == 3
@@ -108,6 +118,12 @@ def test_an_object_is_not_a_json_value() -> None:
 def test_an_id_cannot_lead_to_another_path(job_id: str) -> None:
     with pytest.raises(ValueError, match="not the id of a job"):
         wire.get(job_id)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a?b", "a%2fb", "a\n", "-a"])
+def test_the_name_of_a_queue_cannot_lead_to_another_path(name: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a queue"):
+        wire_queues.show(name)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +234,9 @@ REFUSED = TransportError("http://x", "refused", was_sent=False)
         (wire.cancel("0199"), BROKEN, False),
         (wire.cancel("0199"), unavailable(), False),
         (wire.submit_batch([], partial=False), BROKEN, False),
+        (wire_queues.pause("q", None), BROKEN, True),
+        (wire_queues.purge("q", dry_run=True), BROKEN, True),
+        (wire_queues.purge("q", dry_run=False), BROKEN, False),
         (wire.get("0199"), RateLimited(429, Problem(), 1.0), False),
         (wire.get("0199"), unavailable(60.0), False),
     ],

@@ -25,6 +25,7 @@ from steeple.domain.job import Finish, NewJob
 from steeple.domain.priority import Lane
 from steeple.store import exchange, inbox, retention, transitions, workers
 from steeple.store.engine import in_transaction
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
 from steeple.worker import batch, ledger
 from steeple.worker.batch import Batch, Ended
@@ -67,13 +68,13 @@ def _by_application_clock(
     return exchange.exchange(connection, finishes, claimant, limit, now=now)
 
 
-def _wake_and_store(backend: Backend, insert: Callable[[Connection], Any], due: Counter[Lane], caller: object) -> Any:
+def _wake_and_store(backend: Backend, insert: Callable[..., Any], due: Counter[Lane], caller: object) -> Any:
     backend._wake(due)
-    return in_transaction(backend._open(), insert)
+    return in_transaction(backend._open(), lambda connection: insert(connection, None))
 
 
-def _without_hash(job: NewJob, rival: Row[Any]) -> inbox.Answer:
-    return inbox.Accepted(rival.id, rival.run_at, rival.created_at, is_replay=rival.id != job.id)
+def _without_hash(job: NewJob, rival: Row[Any]) -> Answer:
+    return Accepted(rival.id, rival.run_at, rival.created_at, is_replay=rival.id != job.id)
 
 
 def _retry_again(job_id: UUID) -> Callable[[Connection], Lane]:
@@ -91,27 +92,27 @@ async def _wake_and_retry(request: Request, caller: object, job_id: str, query: 
     await services.writes.run(transitions.retry_once(job.id))
 
 
-_store_batch = group_commit.Inbox._store
+_store_batch = group_commit._Group._store
 _insert_quickly = InboxLine._insert_quickly
 
 
-async def _wake_and_store_batch(inbox: group_commit.Inbox, line: InboxLine, batch: Sequence[Any]) -> None:
+async def _wake_and_store_batch(group: group_commit._Group, line: InboxLine, batch: Sequence[Any]) -> None:
     jobs = [waiting.job for waiting in batch]
-    inbox._tell(jobs, [_accepted(job) for job in jobs])
-    await _store_batch(inbox, line, batch)
+    group._tell(jobs, [_accepted(job) for job in jobs])
+    await _store_batch(group, line, batch)
 
 
-async def _all_accepted(line: InboxLine, jobs: Sequence[NewJob]) -> list[inbox.Answer]:
+async def _all_accepted(line: InboxLine, jobs: Sequence[NewJob]) -> list[Answer]:
     return await _insert_quickly(line, jobs) or [_accepted(job) for job in jobs]
 
 
-async def _mixed_up(line: InboxLine, jobs: Sequence[NewJob]) -> list[inbox.Answer] | None:
+async def _mixed_up(line: InboxLine, jobs: Sequence[NewJob]) -> list[Answer] | None:
     answers = await _insert_quickly(line, jobs)
     return None if answers is None else answers[::-1]
 
 
-def _accepted(job: NewJob) -> inbox.Accepted:
-    return inbox.Accepted(job.id, NOW, NOW)
+def _accepted(job: NewJob) -> Accepted:
+    return Accepted(job.id, NOW, NOW)
 
 
 def _nothing(*_: object) -> None:
@@ -247,7 +248,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "group commit that wakes before its commit",
         "requests that come together",
-        _instead(group_commit.Inbox, "_store", _wake_and_store_batch),
+        _instead(group_commit._Group, "_store", _wake_and_store_batch),
     ),
     Mutation(
         "group commit that accepts what was left out",

@@ -137,7 +137,7 @@ def test_a_database_without_the_schema_refuses_and_leaves_the_transaction_usable
 ) -> None:
     elsewhere = create_engine(Settings(database_url=empty_database_url))
     with elsewhere.begin() as connection:
-        with pytest.raises(ProgrammingError, match='relation "jobs" does not exist'):
+        with pytest.raises(ProgrammingError, match='relation "queues" does not exist'):
             app.submit("ship", {"order": 1}, connection=connection)
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
     elsewhere.dispose()

@@ -14,7 +14,8 @@ from steeple.embedded.processes import wait_until
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 from steeple.store import counters, reports, transitions
 from steeple.store.exchange import exchange
-from steeple.store.inbox import Accepted, Answer, insert_jobs
+from steeple.store.inbox import insert_jobs
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.rollup import roll_up
 from steeple.store.workers import orphans
 

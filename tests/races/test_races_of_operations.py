@@ -18,7 +18,8 @@ from steeple.domain.states import State
 from steeple.errors import StateConflict
 from steeple.store import operations, transitions
 from steeple.store.exchange import exchange
-from steeple.store.inbox import Accepted, insert_jobs
+from steeple.store.inbox import insert_jobs
+from steeple.store.inbox_answers import Accepted
 from steeple.store.listing import JobFilter
 from steeple.store.operations import OperationView
 from steeple.store.rollup import roll_up

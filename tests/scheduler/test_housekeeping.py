@@ -12,7 +12,9 @@ from steeple.embedded.processes import wait_until
 from steeple.scheduler.expire import expire
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rollup import roll_up
-from steeple.store import counters
+from steeple.store import counters, retention
+from steeple.store.retention import Rule
+from steeple.submission import new_id
 
 PATIENCE = 30.0
 
@@ -66,6 +68,76 @@ def test_old_jobs_are_pruned_batch_by_batch(
     assert prune() >= 1
     assert playground.value("SELECT count(*) FROM jobs") == 0
     assert total(playground, CounterName.PRUNED) == 3
+
+
+def left(playground: Playground) -> dict[str, tuple[int, int]]:
+    """Per queue the jobs that are there, and those that are counted in minutes."""
+    jobs = playground.sql("SELECT queue, count(*) AS jobs FROM jobs GROUP BY queue")
+    counted = playground.sql("SELECT queue, CAST(sum(jobs) AS integer) AS jobs FROM finished_minutes GROUP BY queue")
+    numbers = [{row.queue: row.jobs for row in rows} for rows in (jobs, counted)]
+    return {queue: (numbers[0].get(queue, 0), numbers[1].get(queue, 0)) for queue in "abc"}
+
+
+def test_queues_keep_their_jobs_for_a_time_of_their_own(
+    playground: Playground, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is counted of them goes with them: no sooner, no later."""
+    monkeypatch.setattr("steeple.scheduler.prune._BATCH", 3)
+    for ago in (4000, 2000, 300):
+        for queue in "abc":
+            playground.add_many(2, queue=queue, now=None)
+        finish_all(playground, ago)
+    roll_up(playground.engine, playground.engine)
+    playground.sql("INSERT INTO queues (name, retention) VALUES ('a', 100000), ('b', 100)")
+    prune = Prune(playground.engine, playground.engine, settings.model_copy(update={"retention": 1000.0}))
+    while prune() < 1:
+        pass
+    assert left(playground) == {"a": (6, 6), "b": (0, 0), "c": (2, 2)}
+    assert prune() >= 1  # nothing more
+    playground.sql("UPDATE queues SET retention = 3000 WHERE name = 'a'")
+    while prune() < 1:
+        pass
+    assert left(playground) == {"a": (4, 4), "b": (0, 0), "c": (2, 2)}
+    playground.sql("UPDATE queues SET retention = NULL")
+    while prune() < 1:
+        pass
+    assert left(playground) == {"a": (2, 2), "b": (0, 0), "c": (2, 2)}
+
+
+def test_jobs_that_are_kept_longer_are_not_gone_through_again_and_again(
+    playground: Playground, settings: Settings
+) -> None:
+    """By what PostgreSQL reads: the tick goes on from where it had come to."""
+    playground.add_many(500, queue="a", now=None)
+    finish_all(playground, 4000)
+    roll_up(playground.engine, playground.engine)
+    playground.sql("INSERT INTO queues (name, retention) VALUES ('a', 100000)")
+    prune = Prune(playground.engine, playground.engine, settings.model_copy(update={"retention": 1000.0}))
+    prune()
+    assert prune._done.keys() == {
+        Rule(1000.0, others=("a",)),
+        Rule(100000.0, "a"),
+    }
+    (since,) = {prune._done[rule] for rule in prune._done if rule.queue is None}
+    with playground.engine.begin() as connection:
+        assert retention.cutoff(connection, 1000.0) >= since
+        (oldest,) = connection.exec_driver_sql("SELECT max(finished_at) FROM jobs").one()
+    assert oldest < since
+
+
+def test_keys_of_requests_that_made_no_job_are_kept_as_long_as_finished_jobs(
+    playground: Playground, settings: Settings
+) -> None:
+    for key, ago in (("recent", 40), ("old", 60)):
+        playground.sql(
+            "INSERT INTO joined_requests (owner, key, request_hash, job_id, way, at) "
+            "VALUES ('o', :key, 'h', :job_id, 'existing', now() - :ago * interval '1 s')",
+            key=key,
+            job_id=new_id(),
+            ago=ago,
+        )
+    Prune(playground.engine, playground.engine, settings.model_copy(update={"retention": 50.0}))()
+    assert {row.key for row in playground.sql("SELECT key FROM joined_requests")} == {"recent"}
 
 
 def test_old_counts_are_folded_into_hours(playground: Playground, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from steeple.embedded.valkey import EmbeddedValkey
 from steeple.scheduler import wake_due as module
 from steeple.scheduler.troubles import Troubles
 from steeple.scheduler.wake_due import WakeDue
+from steeple.store import queue_settings
 
 Waiting = Callable[[Lane], int]
 StartScheduler = Callable[..., None]
@@ -38,6 +39,21 @@ def test_due_jobs_wake_a_lane_up_to_its_slots(playground: Playground, settings: 
         tick()
         counts.append(waiting(EVERY))
     assert counts == [2, 3, 3]
+    tick.close()
+
+
+def test_a_paused_queue_is_not_woken(playground: Playground, settings: Settings, waiting: Waiting) -> None:
+    playground.worker(slots=3)
+    playground.add_many(2, queue="a", now=None)
+    with playground.engine.begin() as connection:
+        queue_settings.pause(connection, "a", by="me")
+    tick = wake_due(playground, settings)
+    tick()
+    assert waiting(EVERY) == 0
+    with playground.engine.begin() as connection:
+        queue_settings.resume(connection, "a")
+    tick()
+    assert waiting(EVERY) == 2
     tick.close()
 
 

@@ -77,6 +77,12 @@ ROWS = {
     ("POST", "/v1/operations/{operation_id}/abort"): Row(Scope.WRITE),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
+    ("GET", "/v1/queues/{name}"): Row(Scope.READ),
+    ("POST", "/v1/queues/{name}/pause"): Row(Scope.WRITE, {"note": "why"}),
+    ("POST", "/v1/queues/{name}/drain"): Row(Scope.WRITE, {}),
+    ("POST", "/v1/queues/{name}/resume"): Row(Scope.WRITE),
+    ("POST", "/v1/queues/{name}/purge"): Row(Scope.WRITE, {"dry_run": False}),
+    ("PATCH", "/v1/queues/{name}"): Row(Scope.WRITE, {"retention": 60.0}),
     ("GET", "/v1/workers"): Row(Scope.READ),
     ("GET", "/metrics"): Row(Scope.READ),
 }
@@ -108,19 +114,23 @@ class Stage:
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        path = path.format(job_id=about, schedule_id=about, operation_id=OPERATION)
-        return self.api.http.request(method, path, json=body, headers=headers)
+        return self.api.http.request(method, self.path(path, about), json=body, headers=headers)
+
+    def path(self, pattern: str, about: object) -> str:
+        queue = self.playground.value("SELECT max(queue) FROM jobs WHERE id = :id", id=about) or "q"
+        return pattern.format(job_id=about, schedule_id=about, operation_id=OPERATION, name=queue)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
         made = self.playground.sql("SELECT CAST(to_jsonb(operations) AS text) FROM operations ORDER BY id")
+        queues = self.playground.sql("SELECT CAST(to_jsonb(queues) AS text) FROM queues ORDER BY name")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
         schedules = self.playground.sql("SELECT CAST(to_jsonb(schedules) AS text) FROM schedules ORDER BY id")
         fires = self.playground.sql("SELECT CAST(to_jsonb(fires) AS text) FROM fires ORDER BY schedule_id, time")
-        return [*map(tuple, [*jobs, *made, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
+        return [*map(tuple, [*jobs, *made, *queues, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
 
     def about(self, operation: tuple[str, str]) -> object:
         """What the request is about, new: a job, or a schedule."""
@@ -133,13 +143,16 @@ class Stage:
             return create(connection, uuid7(), definition, paused=paused).id
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own; and an operation that has not begun."""
+        """A job in this state, in a queue of its own, which is paused; and an operation that has not begun."""
         self.playground.sql("DELETE FROM operations")
         self.playground.sql("INSERT INTO operations (id, action, filter) VALUES (:id, 'cancel', '{}')", id=OPERATION)
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
-            return self.playground.add(queue=queue, delay=3600.0, now=None)
-        return self.playground.ended(state, queue=queue, now=None).id
+            job_id = self.playground.add(queue=queue, delay=3600.0, now=None)
+        else:
+            job_id = self.playground.ended(state, queue=queue, now=None).id
+        self.playground.sql("INSERT INTO queues (name, paused_at) VALUES (:name, now())", name=queue)
+        return job_id
 
 
 def bearer(key: str) -> bytes:
@@ -240,8 +253,7 @@ def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    about = stage.about(operation)
-    reply = stage.api.http.head(operation[1].format(job_id=about, schedule_id=about, operation_id=OPERATION))
+    reply = stage.api.http.head(stage.path(operation[1], stage.about(operation)))
     assert (reply.status_code, reply.content) == (401, b"")
 
 
@@ -258,6 +270,7 @@ def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str
         ("DELETE", f"/v1/schedules/{NOBODY}", b""),
         ("POST", f"/v1/jobs/{NOBODY}/cancel", b"x"),
         ("PATCH", f"/v1/jobs/{NOBODY}", b"null"),
+        ("POST", "/v1/queues/-/purge", b"x"),
     ],
 )
 def test_nothing_of_a_request_is_looked_at_before_its_key(stage: Stage, method: str, path: str, content: bytes) -> None:

@@ -25,7 +25,7 @@ from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.errors import IdempotencyKeyReused, JobNotFound, SteepleError, UniqueKeyHeld
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import Answer
+from steeple.store.inbox_answers import Answer
 from steeple.store.inbox_line import InboxLine
 
 Many = Sequence[tuple[Wish, NewJob]]

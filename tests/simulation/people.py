@@ -102,15 +102,15 @@ class SimulatedClient:
         key = None if job.idempotency is None else (job.idempotency.owner, job.idempotency.key)
         with self._journal.asking(Call.SUBMIT, idempotency=key, request=wish.body) as asked:
             try:
-                (job_id,) = self._backend.store([job], None)
+                (answer,) = self._backend.store([job], None)
             except (UniqueKeyHeld, IdempotencyKeyReused) as refusal:
                 asked.refused()
                 self._told(REFUSED.format(refusal))
             except DatabaseError as error:
                 self._told(f"learns nothing: {error.orig!r}")
             else:
-                asked.accepted(job_id)
-                self._told(f"is told that job {job_id.int} is accepted")
+                asked.accepted(answer.id)
+                self._told(f"is told that job {answer.id.int} is accepted")
 
     def cancel(self, job_id: UUID) -> None:
         self._change(Call.CANCEL, job_id, lambda: self._backend.cancel(job_id))

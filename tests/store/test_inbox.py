@@ -14,7 +14,8 @@ from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
-from steeple.store.inbox import Accepted, Answer, insert_all, insert_jobs, insert_some
+from steeple.store.inbox import insert_all, insert_jobs, insert_some
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.submission import new_id
 
 KEY = Idempotency("owner", "key", b"\x00\xff hash")
@@ -206,7 +207,7 @@ def test_rivals_are_found_by_their_indexes(playground: Playground) -> None:
 
     with playground.engine.begin() as connection:
         connection.execute(text("SET enable_seqscan = off"))
-        parameters = {"ids": [new_id()], "owners": ["o"], "keys": ["k"], "unique_keys": ["u"]}
+        parameters = {"ids": [new_id()], "owners": ["o"], "keys": ["k"], "unique_keys": ["u"], "now": None}
         plan = "\n".join(connection.execute(text(f"EXPLAIN {_RIVALS.text}"), parameters).scalars())
     assert {name for name in ("jobs_pkey", "jobs_idempotency_key", "jobs_unique_key") if name in plan} == {
         "jobs_pkey",

@@ -12,7 +12,8 @@ from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.errors import UniqueKeyHeld
 from steeple.store.inbox import insert_jobs
-from steeple.store.inbox_alike import AlikeJobs, Refused, insert_alike
+from steeple.store.inbox_alike import AlikeJobs, insert_alike
+from steeple.store.inbox_answers import Accepted, Answer
 from steeple.submission import new_id
 
 MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ def alike(*args: str, **fields: Any) -> AlikeJobs:
     return AlikeJobs(NewJob(ids[0], "t", args[0], **fields), ids, args)
 
 
-def insert(playground: Playground, jobs: AlikeJobs) -> list[Refused]:
+def insert(playground: Playground, jobs: AlikeJobs) -> list[Answer] | None:
     with playground.engine.begin() as connection:
         return insert_alike(connection, jobs)
 
@@ -54,7 +55,7 @@ def test_every_field_is_stored_as_the_other_way_would(playground: Playground, fi
     quick = alike(*ARGS, **fields)
     thorough = replace(quick, ids=[new_id() for _ in ARGS])
 
-    assert insert(playground, quick) == []
+    assert insert(playground, quick) is None
     with playground.engine.begin() as connection:
         insert_jobs(connection, thorough.each())
 
@@ -65,20 +66,23 @@ def test_every_field_is_stored_as_the_other_way_would(playground: Playground, fi
 
 def test_any_number_is_stored_in_parts_each_with_its_own_arguments(playground: Playground) -> None:
     jobs = alike(*(f'{{"number":{number}}}' for number in range(2500)))
-    assert insert(playground, jobs) == []
+    assert insert(playground, jobs) is None
     assert [row["args"]["number"] for row in rows(playground, jobs)] == list(range(2500))
 
 
 def test_what_was_stored_before_by_a_lost_answer_is_not_stored_again(playground: Playground) -> None:
     jobs = alike("{}", "{}")
     insert(playground, jobs)
-    assert insert(playground, jobs) == []
+    assert insert(playground, jobs) is None
     assert playground.value("SELECT count(*) FROM jobs") == 2
 
 
 def test_of_jobs_with_one_unique_key_all_but_the_first_are_refused(playground: Playground) -> None:
     jobs = alike("{}", "{}", "{}", unique_key="u")
-    refused = insert(playground, jobs)
+    answers = insert(playground, jobs)
+    assert answers is not None
+    first, *refused = answers
+    assert isinstance(first, Accepted)
     assert [type(each) for each in refused] == [UniqueKeyHeld, UniqueKeyHeld]
     assert {str(each) for each in refused} == {f"unique key 'u' is held by job {jobs.ids[0]}"}
     assert playground.value("SELECT id FROM jobs") == jobs.ids[0]

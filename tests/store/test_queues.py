@@ -7,7 +7,7 @@ from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
 from steeple.domain.statistics import QueueStatistics
-from steeple.store import retention, tasks, transitions
+from steeple.store import queue_settings, retention, tasks, transitions
 from steeple.store.queues import queue_statistics
 from steeple.store.rollup import roll_up
 
@@ -35,6 +35,14 @@ def test_a_queue_of_a_task_is_there_before_its_first_job(playground: Playground)
     with playground.engine.begin() as connection:
         tasks.register(connection, [record])
     assert read(playground) == {"reports": QueueStatistics("reports", counts(), None, 0.0)}
+
+
+def test_a_queue_for_which_something_was_set_is_there_and_says_whether_it_is_paused(playground: Playground) -> None:
+    with playground.engine.begin() as connection:
+        queue_settings.pause(connection, "held", by="me")
+    playground.add(queue="free")
+    assert read(playground)["held"] == QueueStatistics("held", counts(), None, 0.0, paused=True)
+    assert not read(playground)["free"].paused
 
 
 def test_jobs_are_counted_per_state(playground: Playground) -> None:

@@ -34,6 +34,13 @@ def test_a_later_registration_brings_a_task_up_to_date(playground: Playground) -
     assert read(playground) == [changed]
 
 
+def test_whether_a_task_names_its_priority_is_kept(playground: Playground) -> None:
+    for names_priority in (False, True, False):
+        changed = replace(RECORD, names_priority=names_priority)
+        put(playground, changed)
+        assert read(playground) == [changed]
+
+
 def test_a_registration_that_changes_nothing_writes_nothing(playground: Playground) -> None:
     put(playground, RECORD)
     before = playground.value("SELECT xmin FROM tasks")

@@ -1,5 +1,6 @@
 """The metrics as Prometheus reads them."""
 
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -44,6 +45,12 @@ def test_a_queue_without_due_jobs_waits_for_nothing() -> None:
     found = samples()
     assert found["steeple_oldest_wait_seconds", "queue=q"] == 12.5
     assert found["steeple_oldest_wait_seconds", "queue=idle"] == 0
+
+
+def test_a_paused_queue_is_told_by_a_one() -> None:
+    queues = (QueueStatistics("q", COUNTS, None, 0.0, paused=True), QueueStatistics("r", COUNTS, None, 0.0))
+    found = samples(replace(SNAPSHOT, queues=queues))
+    assert [found["steeple_queue_paused", f"queue={name}"] for name in "qr"] == [1, 0]
 
 
 def test_names_are_escaped() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from steeple.api import strict_json
@@ -12,9 +13,10 @@ from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, Problem, Refusal, refusal
 from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.errors import FieldError
-from steeple.faults import token
+from steeple.faults import field_errors, token
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 _OFF_LOOP_CHARS = 64 * 1024
 """A text over this is taken apart by a thread, so that other requests need not wait for it."""
@@ -34,13 +36,26 @@ async def read_json_text(request: Request, headers: Mapping[bytes, bytes], limit
 
 
 async def read_optional_json_text(request: Request, limit: int) -> str:
-    """The same of a body that may be missing: then it is an empty object."""
+    """The same for an operation that can do without a body: an empty object then. Raises ``Refusal``, ``NotJson``."""
     headers = dict(request.scope["headers"])
     body = await _read(request, headers, limit)
     if not body:
         return "{}"
     _require_json(headers)
     return _decoded(body)
+
+
+def read_object(text: str, model: type[M]) -> M:
+    """An object that is as ``model`` says. Raises ``NotJson``, ``UnacceptableJson``."""
+    members = strict_json.read_members(text)
+    if members is None:
+        raise UnacceptableJson([FieldError("", "is not an object")])
+    if len(members) > _MOST_MEMBERS:
+        raise UnacceptableJson([FieldError("", f"has more than {_MOST_MEMBERS} members")])
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UnacceptableJson(field_errors(error, strict_json.parse(text))) from None
 
 
 async def require_no_members(request: Request, limit: int) -> None:

@@ -13,6 +13,8 @@ JOB: Final[dict[str, Any]] = {
     "priority": "high",
     "tags": ["nightly"],
     "unique_key": None,
+    "unique_states": None,
+    "unique_until": None,
     "run_at": "2026-11-24T00:00:00Z",
     "expires_at": None,
     "timeout": 600.0,
@@ -88,8 +90,16 @@ QUEUE: Final[dict[str, Any]] = {
     "counts": {"PENDING": 3, "RUNNING": 2, "SUCCESS": 1200, "FAILED": 4, "CANCELLED": 0},
     "oldest_wait": 0.8,
     "throughput": 1.5,
-    "paused": False,
+    "paused": True,
+    "paused_at": "2026-11-24T00:00:00Z",
+    "paused_by": "operations",
+    "pause_note": "the archive moves",
+    "drained": False,
+    "default_priority": "low",
+    "retention": 86400.0,
 }
+
+PURGE: Final[dict[str, Any]] = {"dry_run": False, "count": 1200, "remaining": 0}
 
 WORKER: Final[dict[str, Any]] = {
     "id": "019ab4c0-11aa-7c55-9d00-5e6f7a8b9c0d",

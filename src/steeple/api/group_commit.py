@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import refusal
@@ -11,14 +12,17 @@ from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.store.database import Database
 from steeple.store.engine import is_unavailable
-from steeple.store.inbox import Accepted, Answer, insert_all, insert_some
-from steeple.store.inbox_line import InboxLine
+from steeple.store.inbox import insert_all, insert_jobs, insert_some
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_line import HeldUp, InboxLine
 
 _MOST_JOBS = 1000
 _MOST_BYTES = 4 * 1024 * 1024
 """Of arguments; what one INSERT takes."""
 
 _MOST_WAITING = 20_000
+_MOST_PATIENT = 3
+"""Jobs that wait for a key at the same time, each with a connection of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +34,28 @@ class _Waiting:
 class Inbox:
     """As many transactions at a time as there are ``lines``: while one waits for its commit, the next is made ready.
 
+    Jobs with unique keys go by lines of their own, if there are ``keyed`` ones, which should not wait long for a lock:
+    who holds such a key in a long transaction must hold up nobody else, so a job that waits for that does so by itself.
     ``wake`` is told the lanes of jobs that are due, once they are committed.
     """
 
-    def __init__(self, lines: Sequence[InboxLine], batches: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
-        self._idle = list(lines)
+    def __init__(
+        self,
+        lines: Sequence[InboxLine],
+        batches: Database,
+        wake: Callable[[dict[Lane, int]], None],
+        *,
+        keyed: Sequence[InboxLine] = (),
+    ) -> None:
         self._batches = batches
         self._wake = wake
-        self._waiting: deque[_Waiting] = deque()
-        self._storing: set[asyncio.Task[None]] = set()
+        self._plain = _Group(lines, self._tell, self._store_patiently)
+        self._keyed = _Group(keyed, self._tell, self._store_patiently) if keyed else self._plain
+        self._patient = asyncio.Semaphore(_MOST_PATIENT)
 
     async def put(self, job: NewJob) -> Accepted:
         """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does."""
-        if len(self._waiting) >= _MOST_WAITING:
-            raise refusal(Kind.UNAVAILABLE, f"{_MOST_WAITING} submits are waiting for the database already")
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._idle:
-            storing = asyncio.create_task(self._store_all(self._idle.pop()))
-            self._storing.add(storing)
-            storing.add_done_callback(self._storing.discard)
-        return await waiting.answer
+        return await (self._plain if job.unique_key is None else self._keyed).put(job)
 
     async def put_batch(self, jobs: Sequence[NewJob], *, partial: bool) -> list[Answer]:
         """Store jobs in one transaction; unless ``partial``, all of them or, if one is refused, none."""
@@ -62,8 +67,56 @@ class Inbox:
 
     async def close(self) -> None:
         """Let go of the connections, once nothing is being stored."""
+        for group in {self._plain, self._keyed}:
+            await group.close()
+
+    async def _store_patiently(self, job: NewJob) -> Answer:
+        """Wait for whoever holds the job's key, as long as everybody waits for locks."""
+        async with self._patient:
+            return (await self._batches.run(lambda connection: insert_jobs(connection, [job])))[0]
+
+    def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
+        due: dict[Lane, int] = {}
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, Accepted) and answer.has_become_due:
+                lane = Lane(job.queue, job.priority)
+                due[lane] = due.get(lane, 0) + 1
+        if due:
+            self._wake(due)
+
+
+class _Group:
+    """Submits that share transactions."""
+
+    def __init__(
+        self,
+        lines: Sequence[InboxLine],
+        tell: Callable[[Sequence[NewJob], Sequence[Answer]], None],
+        store_patiently: Callable[[NewJob], Awaitable[Answer]],
+    ) -> None:
+        self._idle = list(lines)
+        self._tell = tell
+        self._store_patiently = store_patiently
+        self._waiting: deque[_Waiting] = deque()
+        self._storing: set[asyncio.Task[None]] = set()
+
+    async def put(self, job: NewJob) -> Accepted:
+        if len(self._waiting) >= _MOST_WAITING:
+            raise refusal(Kind.UNAVAILABLE, f"{_MOST_WAITING} submits are waiting for the database already")
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._idle:
+            self._begin(self._store_all(self._idle.pop()))
+        return await waiting.answer
+
+    async def close(self) -> None:
         for line in self._idle:
             await line.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        storing = asyncio.create_task(work)
+        self._storing.add(storing)
+        storing.add_done_callback(self._storing.discard)
 
     async def _store_all(self, line: InboxLine) -> None:
         try:
@@ -85,9 +138,11 @@ class Inbox:
         try:
             answers = await line.insert(jobs)
         except Exception as error:  # noqa: BLE001 - whatever it is, each submitter gets it
-            if len(batch) > 1 and not is_unavailable(error):
+            if len(batch) > 1 and (isinstance(error, HeldUp) or not is_unavailable(error)):
                 for waiting in batch:
                     await self._store(line, [waiting])
+            elif isinstance(error, HeldUp):
+                self._begin(self._wait_apart(batch[0]))
             else:
                 _fail(batch, error)
             return
@@ -95,14 +150,14 @@ class Inbox:
         for waiting, answer in zip(batch, answers, strict=True):
             _hand_over(waiting, answer)
 
-    def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
-        due: dict[Lane, int] = {}
-        for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, Accepted) and not answer.is_replay and answer.run_at <= answer.created_at:
-                lane = Lane(job.queue, job.priority)
-                due[lane] = due.get(lane, 0) + 1
-        if due:
-            self._wake(due)
+    async def _wait_apart(self, waiting: _Waiting) -> None:
+        try:
+            answer = await self._store_patiently(waiting.job)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the submitter gets it
+            _fail([waiting], error)
+            return
+        self._tell([waiting.job], [answer])
+        _hand_over(waiting, answer)
 
 
 def _hand_over(waiting: _Waiting, answer: Answer) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,9 +18,10 @@ from steeple.api.problems import Fault, refusal
 from steeple.api.requests import MOST_BATCH_JOBS, SubmitRequest
 from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.priority import Priority
 from steeple.errors import FieldError, InvalidJob, SteepleError
 from steeple.faults import field_errors, token
-from steeple.submission import new_job
+from steeple.submission import leaves_priority, new_job
 
 _LONGEST_KEY = 255
 _TURN = 100
@@ -92,36 +93,51 @@ def _unknown(names: Iterable[str]) -> list[FieldError]:
 
 
 class Intake:
-    """Makes jobs of what is asked for."""
+    """Makes jobs of what is asked for. ``queue_priorities`` gives those of queues that have one of their own."""
 
-    def __init__(self, tasks: KnownTasks, limit: int) -> None:
+    def __init__(
+        self, tasks: KnownTasks, limit: int, queue_priorities: Callable[[], Awaitable[Mapping[str, Priority]]]
+    ) -> None:
         self._tasks = tasks
         self._limit = limit
+        self._queue_priorities = queue_priorities
 
     async def job(self, asked: Asked, idempotency: Idempotency | None) -> NewJob:
         """Raises ``UnknownTask``, ``InvalidArguments``, ``TooLarge``."""
         task = await self._tasks.find(asked.request.task)
-        return await apart(asked.args, lambda _: self._job(task, asked, idempotency))
+        is_left = leaves_priority(task.record, asked.request)
+        priorities = await self._queue_priorities() if is_left else {}
+        return await apart(asked.args, lambda _: self._job(task, asked, idempotency, priorities))
 
     async def jobs(self, asked: list[Asked | Refused], keys: Iterable[Idempotency | None]) -> list[NewJob | Refused]:
         """As ``job`` for each of many. Other requests have their turn meanwhile."""
         names = {each.request.task for each in asked if isinstance(each, Asked)}
         tasks = await self._tasks.find_all(names)
+        priorities = await self._queue_priorities()
         found: list[NewJob | Refused] = []
         for each, key in zip(asked, keys, strict=False):
             if len(found) % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
             try:
-                found.append(self._job_of(tasks, each, key) if isinstance(each, Asked) else each)
+                if isinstance(each, Asked):
+                    found.append(self._job(require(tasks, each.request.task), each, key, priorities))
+                else:
+                    found.append(each)
             except SteepleError as error:
                 found.append(error)
         return found
 
-    def _job_of(self, tasks: Mapping[str, KnownTask], asked: Asked, idempotency: Idempotency | None) -> NewJob:
-        return self._job(require(tasks, asked.request.task), asked, idempotency)
-
-    def _job(self, task: KnownTask, asked: Asked, idempotency: Idempotency | None) -> NewJob:
-        job = new_job(task.record, asked.args, asked.request, limit=self._limit, idempotency=idempotency)
+    def _job(
+        self, task: KnownTask, asked: Asked, idempotency: Idempotency | None, priorities: Mapping[str, Priority]
+    ) -> NewJob:
+        job = new_job(
+            task.record,
+            asked.args,
+            asked.request,
+            limit=self._limit,
+            idempotency=idempotency,
+            queue_priorities=priorities,
+        )
         task.check(asked.args)
         return job
 

@@ -6,10 +6,9 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import ValidationError
 
-from steeple.api import openapi, schemas, strict_json
-from steeple.api.bodies import apart, read_json_text, require_no_members
+from steeple.api import openapi, schemas
+from steeple.api.bodies import apart, read_json_text, read_object, require_no_members
 from steeple.api.deps import Writer
 from steeple.api.jobs import JobId
 from steeple.api.problem_kinds import Kind
@@ -17,15 +16,11 @@ from steeple.api.render import job_text
 from steeple.api.replies import ACCEPTED, job_id_of, json_reply
 from steeple.api.requests import JobChange, NoQuery, Nothing
 from steeple.api.services import services_of
-from steeple.api.strict_json import UnacceptableJson
-from steeple.errors import FieldError, InvalidJob, JobNotFound
-from steeple.faults import field_errors
+from steeple.errors import JobNotFound
 from steeple.store import transitions
 from steeple.store.engine import Connection
 from steeple.store.reads import JobView, read_job
 from steeple.store.transitions import Edit
-
-_MOST_MEMBERS = 50
 
 T = TypeVar("T")
 
@@ -117,13 +112,5 @@ def _and_as_it_is(job_id: UUID, change: Callable[[Connection], T]) -> Callable[[
 
 
 def _read_change(text: str) -> Edit:
-    members = strict_json.read_members(text)
-    if members is None:
-        raise UnacceptableJson([FieldError("", "is not an object")])
-    if len(members) > _MOST_MEMBERS:
-        raise UnacceptableJson([FieldError("", f"has more than {_MOST_MEMBERS} members")])
-    try:
-        change = JobChange.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise InvalidJob(field_errors(error, strict_json.parse(text))) from None
+    change = read_object(text, JobChange)
     return Edit(change.priority, change.queue, change.run_at, change.max_attempts)

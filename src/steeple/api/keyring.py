@@ -18,16 +18,17 @@ _RANKS = {scope: rank for rank, scope in enumerate(Scope)}
 
 @dataclass(frozen=True)
 class Caller:
-    """``name`` scopes idempotency keys; ``rank`` is that of the caller's highest scope."""
+    """``name`` scopes idempotency keys; ``rank`` is that of the caller's highest scope; ``title`` is for people."""
 
     name: str
     rank: int
+    title: str
 
     def may(self, scope: Scope) -> bool:
         return self.rank >= _RANKS[scope]
 
 
-ANYONE = Caller("anonymous", _RANKS[Scope.ADMIN])
+ANYONE = Caller("anonymous", _RANKS[Scope.ADMIN], "anonymous")
 """Whoever calls without a key while none is asked for."""
 
 
@@ -69,7 +70,7 @@ class Keyring:
         found = await self._database.run(lambda connection: find_key(connection, key))
         if found is None:
             return None
-        return Caller(str(found.id), max((_RANKS[scope] for scope in found.scopes), default=-1))
+        return Caller(str(found.id), max((_RANKS[scope] for scope in found.scopes), default=-1), found.name)
 
 
 def require_scope(caller: Caller, scope: Scope) -> None:

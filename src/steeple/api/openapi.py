@@ -12,7 +12,7 @@ from steeple.api import examples, schedule_requests, schedule_schemas, schemas
 from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
-from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
+from steeple.api.requests import BatchRequest, JobChange, Nothing, QueueChange, QueuePause, QueuePurge, SubmitRequest
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
@@ -32,6 +32,9 @@ _REQUESTS: Final[Sequence[type[BaseModel]]] = (
     JobChange,
     OperationRequest,
     Nothing,
+    QueuePause,
+    QueuePurge,
+    QueueChange,
     *schedule_requests.BODIES,
 )
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
@@ -45,6 +48,8 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.OperationPreview,
     schemas.Tasks,
     schemas.Queues,
+    schemas.Queue,
+    schemas.Purge,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,

@@ -64,6 +64,15 @@ class Kind(Enum):
         "There is no such operation",
         "No operation has this id: it never existed, or it ended and its retention has passed.",
     )
+    QUEUE_NOT_FOUND = (
+        "queue-not-found",
+        404,
+        "There is no such queue",
+        (
+            "No job is in a queue of this name, no task is for it and nothing was set for it; or the name cannot be "
+            "one: 1 to 100 letters, digits and `. _ : -`, a letter or digit first."
+        ),
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -82,8 +91,11 @@ class Kind(Enum):
     UNIQUE_KEY_HELD = (
         "unique-key-held",
         409,
-        "An active job holds the unique key",
-        "At most one pending or running job has a given `unique_key`. `job_id` names the one that does.",
+        "Another job holds the unique key",
+        (
+            "At most one job holds a given `unique_key`: while it is pending or running, unless it chose other states. "
+            "`job_id` names the one that does. It can be taken over with `on_conflict` only while it is pending."
+        ),
     )
     SCHEDULE_NAME_TAKEN = (
         "schedule-name-taken",

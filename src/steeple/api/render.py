@@ -1,11 +1,12 @@
 """Replies as JSON text. What is JSON in the database goes out as it is, so that numbers stay exact."""
 
 import json
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from steeple.domain.job import NewJob
-from steeple.store.inbox import Accepted
+from steeple.domain.states import State
+from steeple.store.inbox_answers import Accepted
 from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
 
@@ -18,7 +19,8 @@ def job_text(job: JobView) -> str:
     return (
         f'{{"id":"{job.id}","task":{_text(job.task)},"args":{job.args},"state":"{job.state.value}",'
         f'"queue":{_text(job.queue)},"priority":"{job.priority.value}","tags":[{",".join(map(_text, job.tags))}],'
-        f'"unique_key":{_text(job.unique_key)},"run_at":{_time(job.run_at)},"expires_at":{_time(job.expires_at)},'
+        f'"unique_key":{_text(job.unique_key)},"unique_states":{_states(job.unique_states)},'
+        f'"unique_until":{_time(job.unique_until)},"run_at":{_time(job.run_at)},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":{job.attempt},"max_attempts":{job.max_attempts},'
         f'"crashes":{job.crashes},"created_at":{_time(job.created_at)},"started_at":{_time(job.started_at)},'
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
@@ -32,10 +34,12 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
     """The same of a job that has just been stored, without reading it back."""
     created_at = _time(accepted.created_at)
     run_at = created_at if accepted.run_at == accepted.created_at else _time(accepted.run_at)
+    until = None if job.unique_period is None else accepted.created_at + timedelta(seconds=job.unique_period)
     return (
         f'{{"id":"{job.id}","task":{_text(job.task)},"args":{job.args},"state":"PENDING",'
         f'"queue":{_text(job.queue)},"priority":"{job.priority.value}","tags":[{",".join(map(_text, job.tags))}],'
-        f'"unique_key":{_text(job.unique_key)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
+        f'"unique_key":{_text(job.unique_key)},"unique_states":{_states(job.unique_states)},'
+        f'"unique_until":{_time(until)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
         f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null}}'
@@ -80,6 +84,10 @@ def time_text(moment: datetime) -> str:
 
 def _time(moment: datetime | None) -> str:
     return "null" if moment is None else f'"{time_text(moment)}"'
+
+
+def _states(states: Sequence[State] | None) -> str:
+    return "null" if states is None else json.dumps(states)
 
 
 def _text(text: str | None) -> str:

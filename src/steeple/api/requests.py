@@ -24,7 +24,7 @@ from steeple.api.problems import Fault, refusal
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.faults import UNSTORABLE, is_storable, token
-from steeple.submission import JobOptions, MaxAttempts, QueueName
+from steeple.submission import LONGEST_SECONDS, JobOptions, MaxAttempts, QueueName
 
 MOST_BATCH_JOBS = 10_000
 MOST_PAGE_JOBS = 1000
@@ -48,6 +48,7 @@ def _storable(value: str) -> str:
 
 Moment = Annotated[datetime, PlainValidator(_moment, json_schema_input_type=datetime)]
 Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_storable)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -100,6 +101,38 @@ class JobChange(BaseModel):
         if value is None:
             raise ValueError("must not be null: leave it out, and it stays as it is")
         return value
+
+
+class QueuePause(BaseModel):
+    """Why a queue is paused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"note": "the archive moves"}]}
+    )
+
+    note: Annotated[Note | None, Field(description="For people: why.")] = None
+
+
+class QueuePurge(BaseModel):
+    """How a queue is to be emptied."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"dry_run": True}]})
+
+    dry_run: Annotated[bool, Field(description="Count only.")] = False
+
+
+class QueueChange(BaseModel):
+    """What may be set for a queue; what is left out stays as it is, null takes away what was set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"retention": 86400.0}]})
+
+    default_priority: Annotated[
+        Priority | None, Field(description="Of jobs of which neither submitter nor task names one.")
+    ] = None
+    retention: Annotated[
+        float | None,
+        Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds to keep finished jobs for."),
+    ] = None
 
 
 class JobQuery(BaseModel):

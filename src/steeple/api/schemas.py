@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, OPERATION, QUEUE, TASK, WORKER
+from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, OPERATION, PURGE, QUEUE, TASK, WORKER
 from steeple.domain.job import Reason
 from steeple.domain.operation import Action, OperationState, Skip
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
+from steeple.domain.unique import OnConflict
 
 
 class _Reply(BaseModel):
@@ -43,6 +44,12 @@ class Job(_Reply):
     priority: Priority
     tags: list[str]
     unique_key: str | None
+    unique_states: Annotated[
+        list[State] | None, Field(description="In which it holds its key; null: while it is pending or running.")
+    ]
+    unique_until: Annotated[
+        datetime | None, Field(description="From then on another job may take the key; null: none may.")
+    ]
     run_at: datetime
     expires_at: datetime | None
     timeout: Annotated[float, Field(description="Seconds per attempt.")]
@@ -94,6 +101,10 @@ class Problem(_Reply):
 
 class BatchItem(_Reply):
     id: Annotated[str | None, Field(description="The job, if it was accepted.")] = None
+    conflict: Annotated[
+        OnConflict | None,
+        Field(description="What was done about the job that held the unique key, which this is; left out if none did."),
+    ] = None
     error: Annotated[Problem | None, Field(description="Why it was not, with `partial`.")] = None
 
 
@@ -206,11 +217,29 @@ class Tasks(_Reply):
 
 
 class Queue(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [QUEUE]})
+
     name: str
     counts: Annotated[dict[State, int], Field(description="Jobs in each state.")]
     oldest_wait: Annotated[float | None, Field(description="Seconds that the oldest due job has waited.")]
     throughput: Annotated[float, Field(description="Jobs finished per second, over the last minute.")]
     paused: bool
+    paused_at: datetime | None
+    paused_by: Annotated[str | None, Field(description="The name of the API key that it was paused with.")]
+    pause_note: str | None
+    drained: Annotated[bool, Field(description="It is paused, and none of its jobs runs any more.")]
+    default_priority: Annotated[
+        Priority | None, Field(description="Of jobs of which neither submitter nor task names one.")
+    ]
+    retention: Annotated[float | None, Field(description="Seconds for which its finished jobs are kept.")]
+
+
+class Purge(_Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [PURGE]})
+
+    dry_run: bool
+    count: Annotated[int, Field(description="Jobs that were cancelled, or that would be.")]
+    remaining: Annotated[int, Field(description="Jobs that are pending still of those that were there: purge again.")]
 
 
 class Queues(_Reply):
@@ -260,7 +289,7 @@ class Live(_Reply):
 
 class Ready(_Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0005", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0006", "broker": "ok"}]}
     )
 
     status: str

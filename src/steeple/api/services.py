@@ -10,19 +10,24 @@ from steeple.api.intake import Intake
 from steeple.api.keyring import Keyring
 from steeple.api.known_tasks import KnownTasks
 from steeple.api.readiness import Readiness
-from steeple.api.recent import Laborious
+from steeple.api.recent import Laborious, Recent
 from steeple.api.waiting import Watcher
 from steeple.api.waking import Wakes
 from steeple.app import Steeple
 from steeple.settings import Settings, is_loopback
 from steeple.store.database import Database
 from steeple.store.inbox_line import InboxLine
+from steeple.store.queue_settings import default_priorities
 from steeple.store.queues import queue_statistics
 
+_LOOK_AGAIN_SECONDS = 1.0
 _READERS = 10
 _WRITERS = 5
 _SUBMITTERS = 2
 """Connections, each kind of its own: no slow listing is in the way of a submit."""
+
+_KEY_SECONDS = 0.2
+"""How long a submit waits for whoever has its unique key, before it goes on waiting by itself."""
 
 
 class Services:
@@ -36,17 +41,20 @@ class Services:
         self.keyring = Keyring(self.writes, is_private=is_loopback(settings.host))
         self.tasks = KnownTasks(app, self.reads)
         self.queues = Laborious(lambda: self.reads.run(queue_statistics))
-        self.intake = Intake(self.tasks, settings.max_args_bytes)
+        self._priorities = Recent(lambda: self.reads.run(default_priorities), _LOOK_AGAIN_SECONDS)
+        self.intake = Intake(self.tasks, settings.max_args_bytes, self._priorities.get)
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
         self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
-        self.inbox = Inbox([InboxLine(self._submits) for _ in range(_SUBMITTERS)], self.writes, self.wakes.wake)
+        self._keyed = Database(settings, size=2, is_atomic=False, lock_timeout=_KEY_SECONDS)
+        lines = [InboxLine(self._submits) for _ in range(_SUBMITTERS)]
+        self.inbox = Inbox(lines, self.writes, self.wakes.wake, keyed=[InboxLine(self._keyed)])
 
     async def close(self) -> None:
         self.watcher.release()
         await asyncio.to_thread(self.wakes.close)
         await self.inbox.close()
-        for database in (self._submits, self.writes, self.reads):
+        for database in (self._submits, self._keyed, self.writes, self.reads):
             await database.close()
         self.readiness.close()
 

@@ -25,7 +25,7 @@ from steeple.api.waiting import preferred_wait
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
 from steeple.errors import UniqueKeyHeld
-from steeple.store.inbox import Accepted, Answer
+from steeple.store.inbox_answers import Accepted, Answer
 
 _PROBLEMS = (
     *openapi.BODY_PROBLEMS,
@@ -54,13 +54,19 @@ async def submit_job(request: Request, caller: Writer) -> DirectReply:
         services.wakes.expect(Lane(job.queue, job.priority))
     accepted = await services.inbox.put(job)
     seconds = preferred_wait(headers)
-    if accepted.is_replay or seconds is not None:
+    if not accepted.is_new or seconds is not None:
         view = await find_job(request, accepted.id)
         text = job_text(await awaited(request, view, seconds or 0.0))
     else:
         text = new_job_text(job, accepted)
-    told = {"Location": f"/v1/jobs/{accepted.id}", **wait_headers(seconds), **(_REPLAYED if accepted.is_replay else {})}
+    told = {"Location": f"/v1/jobs/{accepted.id}", **wait_headers(seconds), **_told_of(accepted)}
     return DirectReply(text, ACCEPTED, told)
+
+
+def _told_of(accepted: Accepted) -> dict[str, str]:
+    """The headers that tell a new job from another."""
+    told = dict(_REPLAYED) if accepted.is_replay else {}
+    return told if accepted.way is None else told | {"Unique-Conflict": accepted.way}
 
 
 router.routes.append(
@@ -78,7 +84,12 @@ router.routes.append(
             **openapi.problems(*_PROBLEMS),
             ACCEPTED: {
                 "headers": _DESCRIBED
-                | openapi.reply_headers(Location="Where the job is.", Preference_Applied="The wait that was heeded."),
+                | openapi.reply_headers(
+                    Location="Where the job is.",
+                    Preference_Applied="The wait that was heeded.",
+                    Unique_Conflict="What was done about the job that held the unique key, which this is: `existing`, "
+                    "`replace` or `debounce`.",
+                ),
                 "links": openapi.links_of_job("update_job"),
             },
         },
@@ -139,7 +150,7 @@ def _of_all(refused: Sequence[Problem]) -> Problem:
 
 def _item(number: int, answer: Accepted | Refused) -> dict[str, object]:
     if isinstance(answer, Accepted):
-        return {"id": str(answer.id)}
+        return {"id": str(answer.id)} if answer.way is None else {"id": str(answer.id), "conflict": answer.way}
     return {"error": _problem(number, answer).document()}
 
 

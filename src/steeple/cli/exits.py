@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     OK = 0, "all went well"
     FAILED = 1, "something went wrong; `doctor`: it found a fault"
     USAGE = 2, "wrong usage, arguments, configuration or API key"
-    NOT_FOUND = 3, "no such job, schedule, operation or key"
+    NOT_FOUND = 3, "no such job, schedule, operation, queue or key"
     CONFLICT = 4, "its state, or a key or name that is taken, does not allow it"
     UNREACHABLE = 5, "the API, the database or the broker does not answer, or not now"
     JOB_FAILED = 6, "the job that was waited for ended FAILED"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steeple.cli import bulk, db, doctor, jobs, keys, operations, parts, schedule_changes, schedules, submit
+from steeple.cli import bulk, db, doctor, jobs, keys, operations, parts, queues, schedule_changes, schedules, submit
 from steeple.cli.exits import epilog
 from steeple.cli.faults import Commands
 from steeple.cli.output import write_line
@@ -26,6 +26,7 @@ app.add_typer(jobs.app, name="jobs")
 schedule_changes.add_to(schedules.app)
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(operations.app, name="operations")
+app.add_typer(queues.app, name="queues")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 

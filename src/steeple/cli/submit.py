@@ -15,9 +15,17 @@ from steeple.cli.faults import CommandFailed, explain
 from steeple.cli.jobs import AsJson, api, report_end
 from steeple.cli.output import note, write_json, write_line
 from steeple.domain.priority import Priority
+from steeple.domain.states import State
+from steeple.domain.unique import OnConflict
 
 Moment = Annotated[datetime | None, typer.Option(parser=values.moment, metavar="TIME")]
 Duration = Annotated[float | None, typer.Option(parser=values.duration, metavar="DURATION")]
+
+_DONE = {
+    "existing": "no new job was made",
+    "replace": "it is now what the new one would have been",
+    "debounce": "it waits until the new one would have been due",
+}
 
 _WANTS_TEXT = re.compile(r"\bstring\b")
 
@@ -38,7 +46,17 @@ def submit(
     expires_at: Moment = None,
     timeout: Duration = None,
     max_attempts: Annotated[int | None, typer.Option(min=1)] = None,
-    unique_key: Annotated[str | None, typer.Option(help="At most one active job holds it.")] = None,
+    unique_key: Annotated[str | None, typer.Option(help="At most one job holds it: while it is active.")] = None,
+    unique_state: Annotated[
+        list[State] | None, typer.Option(case_sensitive=False, help="In which the job holds its key; may be repeated.")
+    ] = None,
+    unique_period: Annotated[
+        float | None,
+        typer.Option(parser=values.duration, metavar="DURATION", help="How long it holds its key, at the most."),
+    ] = None,
+    on_conflict: Annotated[
+        OnConflict | None, typer.Option(help="What to do about a job that holds the key; reject if not given.")
+    ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `jobs wait` does.")] = False,
@@ -58,6 +76,7 @@ def submit(
         "expires_at": expires_at,
     }
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
+    options |= {"unique_states": unique_state, "unique_period": unique_period, "on_conflict": on_conflict}
     options |= {"idempotency_key": idempotency_key}
     _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
@@ -75,6 +94,8 @@ def _submit(
     with api() as client:
         with _hinting(pairs):
             job = client.submit(task, arguments, **given)
+        if job.conflict is not None:
+            note(f"job {job.id} held the unique key: {_DONE.get(job.conflict, job.conflict)}")
         if as_json and not wait:
             write_json(job.model_dump(mode="json"))
         elif not as_json:

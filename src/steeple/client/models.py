@@ -4,7 +4,7 @@ the contract's job ignores it, the listings that the contract leaves open keep i
 
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 OVER_STATES = frozenset({"DONE", "ABORTED"})
 TERMINAL_STATES = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
@@ -47,6 +47,8 @@ class Job(_Reply):
     priority: str
     tags: tuple[str, ...] = ()
     unique_key: str | None = None
+    unique_states: tuple[str, ...] | None = None
+    unique_until: AwareDatetime | None = None
     run_at: AwareDatetime
     expires_at: AwareDatetime | None = None
     timeout: float | None = None
@@ -63,6 +65,8 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
+    conflict: str | None = Field(default=None, exclude=True)
+    """In the answer to a submit: what was done about the job that held the unique key, which this is."""
 
     @property
     def is_finished(self) -> bool:
@@ -126,6 +130,7 @@ class BatchItem(_OpenReply):
     """What became of one job of a batch: ``id`` if it was accepted, otherwise ``error``."""
 
     id: str | None = None
+    conflict: str | None = None
     error: Any = None
 
 
@@ -157,10 +162,25 @@ class Task(_OpenReply):
 
 
 class Queue(_OpenReply):
-    """A queue and its counts."""
+    """A queue, its counts, and what was set for it. ``drained``: paused, and none of its jobs runs any more."""
 
     name: str
+    counts: dict[str, int] = {}
     paused: bool = False
+    paused_at: AwareDatetime | None = None
+    paused_by: str | None = None
+    pause_note: str | None = None
+    drained: bool = False
+    default_priority: str | None = None
+    retention: float | None = None
+
+
+class Purge(_OpenReply):
+    """``count`` jobs were cancelled, or would be; ``remaining`` of those that were pending then still are."""
+
+    dry_run: bool = False
+    count: int
+    remaining: int = 0
 
 
 class Worker(_OpenReply):

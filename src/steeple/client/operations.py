@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
+from steeple.client.encoding import encoded
 from steeple.client.errors import ApiError, OperationNotFound, OperationTimeout
 from steeple.client.models import Operation, OperationPage, OperationPreview
-from steeple.client.wire import PAGE_SIZE, Reply, Request, json_body
+from steeple.client.wire import PAGE_SIZE, Reply, Request
 
 T = TypeVar("T")
 
@@ -43,14 +44,14 @@ def operate(
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     body = _body(action, filters, changes, everything)
     return Request(
-        "POST", "/v1/operations", Operation.model_validate_json, (), headers, json_body(body), is_repeatable=True
+        "POST", "/v1/operations", Operation.model_validate_json, (), headers, encoded(body), is_repeatable=True
     )
 
 
 def preview(
     action: str, filters: Mapping[str, Any], changes: Mapping[str, str] | None, *, everything: bool
 ) -> Request[OperationPreview]:
-    body = json_body(_body(action, filters, changes, everything) | {"dry_run": True})
+    body = encoded(_body(action, filters, changes, everything) | {"dry_run": True})
     return Request("POST", "/v1/operations", OperationPreview.model_validate_json, body=body, is_repeatable=True)
 
 

@@ -18,6 +18,9 @@ class JobOptions(TypedDict, total=False):
     timeout: float | timedelta
     max_attempts: int
     unique_key: str
+    unique_states: Sequence[str]
+    unique_period: float | timedelta
+    on_conflict: str
     tags: Sequence[str]
 
 
@@ -35,6 +38,13 @@ class BatchJob(JobOptions):
 
     task: str
     args: Mapping[str, Any]
+
+
+class QueueChanges(TypedDict, total=False):
+    """What may be set for a queue; None takes away what was set. ``retention``: seconds, or a ``timedelta``."""
+
+    default_priority: str | None
+    retention: float | timedelta | None
 
 
 class JobChanges(TypedDict, total=False):

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
+from steeple.client.encoding import encoded, query_of
 from steeple.client.models import Job
-from steeple.client.wire import Request, json_body, query_of
+from steeple.client.wire import Request
 
 Document = dict[str, Any]
 
@@ -26,7 +27,7 @@ def page(filters: Mapping[str, Any]) -> Request[Document]:
 
 
 def create(members: Mapping[str, Any]) -> Request[Document]:
-    return Request("POST", _PATH, _document, body=json_body(members))
+    return Request("POST", _PATH, _document, body=encoded(members))
 
 
 def show(schedule_id: str) -> Request[Document]:
@@ -35,7 +36,7 @@ def show(schedule_id: str) -> Request[Document]:
 
 def update(schedule_id: str, members: Mapping[str, Any], *, version: int | None = None) -> Request[Document]:
     """With ``version`` only if it still is that one; raises ``Outdated`` if it is not."""
-    return Request("PATCH", _path(schedule_id), _document, headers=_if_match(version), body=json_body(members))
+    return Request("PATCH", _path(schedule_id), _document, headers=_if_match(version), body=encoded(members))
 
 
 def delete(schedule_id: str, *, version: int | None = None) -> Request[None]:
@@ -43,7 +44,7 @@ def delete(schedule_id: str, *, version: int | None = None) -> Request[None]:
 
 
 def pause(schedule_id: str, note: str | None = None) -> Request[Document]:
-    body = json_body({"note": note})
+    body = encoded({"note": note})
     return Request("POST", _path(schedule_id, "/pause"), _document, body=body, is_repeatable=True)
 
 
@@ -68,7 +69,7 @@ def fires(schedule_id: str, *, limit: int = 50, before: datetime | None = None) 
 
 
 def backfill(schedule_id: str, first: datetime, last: datetime, max_running: int = 1) -> Request[Document]:
-    body = json_body({"from": first, "to": last, "max_running": max_running})
+    body = encoded({"from": first, "to": last, "max_running": max_running})
     return Request("POST", _path(schedule_id, "/backfill"), _document, body=body)
 
 

@@ -8,9 +8,9 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from steeple.client import models, operations, transport, wire
+from steeple.client import models, operations, transport, wire, wire_queues
 from steeple.client.errors import TransportError, Unavailable
-from steeple.client.options import BatchJob, JobChanges, JobFilters, SubmitOptions
+from steeple.client.options import BatchJob, JobChanges, JobFilters, QueueChanges, SubmitOptions
 
 T = TypeVar("T")
 
@@ -85,6 +85,27 @@ class Client:
 
     def queues(self) -> list[models.Queue]:
         return self._send(wire.queues())
+
+    def queue(self, name: str) -> models.Queue:
+        return self._send(wire_queues.show(name))
+
+    def pause_queue(self, name: str, note: str | None = None) -> models.Queue:
+        """No job of the queue is started any more; those that run go on."""
+        return self._send(wire_queues.pause(name, note))
+
+    def resume_queue(self, name: str) -> models.Queue:
+        return self._send(wire_queues.resume(name))
+
+    def drain_queue(self, name: str, note: str | None = None) -> models.Queue:
+        """Pause the queue; ask for it again until ``drained``: then nothing of it runs any more."""
+        return self._send(wire_queues.drain(name, note))
+
+    def purge_queue(self, name: str, *, dry_run: bool = False) -> models.Purge:
+        """Cancel what is pending in the queue, or only count it. Takes 10 s at most; see what is ``remaining``."""
+        return self._send(wire_queues.purge(name, dry_run=dry_run))
+
+    def update_queue(self, name: str, **changes: Unpack[QueueChanges]) -> models.Queue:
+        return self._send(wire_queues.update(name, changes))
 
     def workers(self) -> list[models.Worker]:
         return self._send(wire.workers())

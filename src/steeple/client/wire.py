@@ -2,18 +2,17 @@
 send what is built here, so that every call is written once.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from steeple.client import models
+from steeple.client.encoding import encoded, query_of
 from steeple.client.errors import (
     ApiError,
     ClientError,
@@ -75,13 +74,17 @@ class Request(Generic[T]):
     is_repeatable: bool = False
     """True if sending it twice does no more than sending it once."""
 
+    note: Callable[[T, Mapping[str, str]], T] | None = None
+    """Adds to what was read what the headers tell."""
+
     def read(self, reply: Reply) -> T:
         """What the reply holds. Raises ``ApiError`` or ``UnexpectedReply``."""
         if reply.status >= 400:
             _refuse(reply, self.job_id)
         try:
             if reply.status < 300:
-                return self.parse(reply.body)
+                found = self.parse(reply.body)
+                return found if self.note is None else self.note(found, reply.headers)
         except ValidationError as error:
             raise UnexpectedReply(reply.status, f"{error.error_count()} members of its body are wrong") from error
         raise UnexpectedReply(reply.status, f"redirects to {reply.headers.get('location')}")
@@ -118,33 +121,39 @@ def submit(task: str, args: Mapping[str, Any] | None, options: Mapping[str, Any]
     wait = members.pop("wait", None)
     if wait is not None:
         headers["Prefer"] = f"wait={wait:g}"
-    body = json_body({"task": task, "args": args or {}} | members)
-    return Request("POST", "/v1/jobs", _one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True)
+    body = encoded({"task": task, "args": args or {}} | members)
+    return Request(
+        "POST", "/v1/jobs", one(Job), (), headers, body, hold=wait or 0.0, is_repeatable=True, note=_with_conflict
+    )
+
+
+def _with_conflict(job: Job, headers: Mapping[str, str]) -> Job:
+    return job.model_copy(update={"conflict": headers.get("unique-conflict")})
 
 
 def submit_batch(jobs: Sequence[Mapping[str, Any]], *, partial: bool) -> Request[list[models.BatchItem]]:
     # The contract gives a batch no idempotency key: it is not repeatable.
     query = (("partial", "true"),) if partial else ()
-    body = json_body({"jobs": [dict(job) for job in jobs]})
+    body = encoded({"jobs": [dict(job) for job in jobs]})
     return Request("POST", "/v1/jobs/batch", _many("jobs", models.BatchItem), query, body=body)
 
 
 def get(job_id: str, *, wait: float = 0.0) -> Request[Job]:
     query = (("wait", f"{wait:g}"),) if wait > 0 else ()
-    return Request("GET", _job_path(job_id), _one(Job), query, job_id=job_id, hold=wait, is_repeatable=True)
+    return Request("GET", _job_path(job_id), one(Job), query, job_id=job_id, hold=wait, is_repeatable=True)
 
 
 def cancel(job_id: str) -> Request[Job]:
     # Not repeatable: the second of two cancels meets a job that has ended, a conflict that nobody caused.
-    return Request("POST", _job_path(job_id, "/cancel"), _one(Job), job_id=job_id)
+    return Request("POST", _job_path(job_id, "/cancel"), one(Job), job_id=job_id)
 
 
 def retry(job_id: str) -> Request[Job]:
-    return Request("POST", _job_path(job_id, "/retry"), _one(Job), job_id=job_id)
+    return Request("POST", _job_path(job_id, "/retry"), one(Job), job_id=job_id)
 
 
 def update(job_id: str, changes: Mapping[str, Any]) -> Request[Job]:
-    return Request("PATCH", _job_path(job_id), _one(Job), body=json_body(changes), job_id=job_id)
+    return Request("PATCH", _job_path(job_id), one(Job), body=encoded(changes), job_id=job_id)
 
 
 def attempts(job_id: str) -> Request[list[models.Attempt]]:
@@ -183,7 +192,7 @@ class Listing:
     def request(self) -> Request[JobPage]:
         size = PAGE_SIZE if self.remaining is None else min(PAGE_SIZE, self.remaining)
         query = query_of({**self.filters, "limit": size, "cursor": self.cursor})
-        return Request("GET", "/v1/jobs", _one(JobPage), query, is_repeatable=True)
+        return Request("GET", "/v1/jobs", one(JobPage), query, is_repeatable=True)
 
     def jobs_of(self, page: JobPage) -> Sequence[Job]:
         return page.jobs[: self.remaining]
@@ -279,7 +288,8 @@ def _retry_after(reply: Reply) -> float | None:
     return float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else None
 
 
-def _one(model: type[T]) -> Callable[[bytes], T]:
+def one(model: type[T]) -> Callable[[bytes], T]:
+    """Reads a body that is a document of this model."""
     return TypeAdapter(model).validate_json
 
 
@@ -293,28 +303,3 @@ def _job_path(job_id: str, action: str = "") -> str:
     if not re.fullmatch(r"[0-9A-Za-z-]+", job_id):
         raise ValueError(f"{job_id!r} is not the id of a job")
     return f"/v1/jobs/{quote(job_id)}{action}"
-
-
-def query_of(filters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    several = {name: [value] if isinstance(value, str | datetime | int) else value for name, value in filters.items()}
-    return [(name, _text(value)) for name, values in several.items() for value in values or ()]
-
-
-def _text(value: object) -> str:
-    return str(_plain(value) if isinstance(value, datetime) else value)
-
-
-def json_body(members: Mapping[str, Any]) -> bytes:
-    """Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold, NaN and naive times among it."""
-    return json.dumps(members, default=_plain, allow_nan=False).encode()
-
-
-def _plain(value: object) -> object:
-    """Times as RFC 3339 in UTC, durations as seconds."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} is not a JSON value")
-    if value.tzinfo is None:
-        raise ValueError(f"{value} has no time zone: which moment it means is unknown")
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

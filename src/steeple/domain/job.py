@@ -12,6 +12,7 @@ from uuid import UUID
 from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
+from steeple.domain.unique import OnConflict
 
 DEFAULT_QUEUE = "default"
 DEFAULT_TIMEOUT = 3600.0
@@ -49,6 +50,11 @@ class NewJob:
     priority: Priority = Priority.DEFAULT
     tags: tuple[str, ...] = ()
     unique_key: str | None = None
+    unique_states: tuple[State, ...] | None = None
+    """In which it holds its key; None: while it is active."""
+    unique_period: float | None = None
+    """Seconds after which another job may take the key; None: none may."""
+    on_conflict: OnConflict = OnConflict.REJECT
     run_at: datetime | None = None
     delay: float | None = None
     expires_at: datetime | None = None

@@ -16,11 +16,14 @@ class Database:
     """Runs the store's functions. Connects when it is first used.
 
     Each call is a transaction; unless the database ``is_atomic``, its statements commit one by one. That is quicker,
-    and enough for reads and for single statements.
+    and enough for reads and for single statements. ``lock_timeout`` is how many seconds it waits for a lock, if not as
+    long as everybody.
     """
 
-    def __init__(self, settings: Settings, *, size: int, is_atomic: bool = True) -> None:
-        self._engine = create_aio_engine(settings, size=size, is_atomic=is_atomic)
+    def __init__(
+        self, settings: Settings, *, size: int, is_atomic: bool = True, lock_timeout: float | None = None
+    ) -> None:
+        self._engine = create_aio_engine(settings, size=size, is_atomic=is_atomic, lock_timeout=lock_timeout)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run ``work``, up to three times if the connection is lost: it must be safe to repeat.

@@ -109,8 +109,10 @@ def create_engine(settings: Settings, *, size: int = 5, plans_once: bool = False
     return engine
 
 
-def create_aio_engine(settings: Settings, *, size: int = 10, is_atomic: bool = True) -> AsyncEngine:
-    """The same for asyncio; store functions are called through ``run_sync``.
+def create_aio_engine(
+    settings: Settings, *, size: int = 10, is_atomic: bool = True, lock_timeout: float | None = None
+) -> AsyncEngine:
+    """The same for asyncio; store functions are called through ``run_sync``. ``lock_timeout``: seconds.
 
     Unless it ``is_atomic``, each statement commits by itself even where a transaction is begun: that saves two of three
     round trips where work is a single statement, or any part of it may stand alone.
@@ -119,7 +121,8 @@ def create_aio_engine(settings: Settings, *, size: int = 10, is_atomic: bool = T
     pool = _pool(size)
     pool["connect_args"] = pool["connect_args"] | {"async_creator_fn": PatientAsyncConnection.connect}
     engine = create_async_engine(database_url(settings), **pool, **options)
-    event.listen(engine.sync_engine, "connect", partial(_prepare_connection, _SESSION))
+    own = {} if lock_timeout is None else {"lock_timeout": f"{round(lock_timeout * 1000)}ms"}
+    event.listen(engine.sync_engine, "connect", partial(_prepare_connection, _SESSION | own))
     return engine
 
 

@@ -28,6 +28,7 @@ from steeple.store.encoding import encode_error
 # the worker die, that attempt must not be spent on a job that only waited behind another. Neither is claimed ahead.
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
 # ones are told, as each row of what is claimed has that beside it.
+# A paused queue's lanes are bound, but closed; they keep their marks, so that nothing of them is passed over later.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
 # Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
 # the primary key, not through the index of all running jobs.
@@ -90,13 +91,16 @@ known_lane (queue, priority) AS (
     ) AS following
 ),
 bound_lane AS MATERIALIZED (
-    SELECT queue, priority, since
-    FROM json_to_recordset(CAST(:marks AS json)) AS mark (queue text, priority smallint, since timestamptz)
-    UNION ALL
-    SELECT queue, priority, '-infinity'
-    FROM (SELECT DISTINCT queue FROM known_lane UNION ALL SELECT unnest(CAST(:queues AS text[]))) AS known,
-         unnest(CAST(:priorities AS smallint[])) AS priority
-    WHERE CAST(:marks AS text) IS NULL
+    SELECT queue, priority, since, queue IN (SELECT name FROM queues WHERE paused_at IS NOT NULL) AS is_closed
+    FROM (
+        SELECT queue, priority, since
+        FROM json_to_recordset(CAST(:marks AS json)) AS mark (queue text, priority smallint, since timestamptz)
+        UNION ALL
+        SELECT queue, priority, '-infinity'
+        FROM (SELECT DISTINCT queue FROM known_lane UNION ALL SELECT unnest(CAST(:queues AS text[]))) AS known,
+             unnest(CAST(:priorities AS smallint[])) AS priority
+        WHERE CAST(:marks AS text) IS NULL
+    ) AS lane
 ),
 head AS MATERIALIZED (
     SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at
@@ -108,6 +112,7 @@ head AS MATERIALIZED (
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
         ORDER BY run_at, id LIMIT 1
     ) AS oldest
+    WHERE NOT bound_lane.is_closed
 ),
 best AS MATERIALIZED (
     SELECT run_at - CAST(:starvation AS float8) * interval '1 s' AS starving_since
@@ -148,12 +153,16 @@ claimed AS (
 mark AS (
     SELECT bound_lane.queue, bound_lane.priority,
            LEAST(
-               COALESCE(max(claimed.run_at), CASE WHEN head.queue IS NULL THEN claimant.now END, bound_lane.since),
+               COALESCE(
+                   max(claimed.run_at),
+                   CASE WHEN head.queue IS NULL AND NOT bound_lane.is_closed THEN claimant.now END,
+                   bound_lane.since
+               ),
                claimant.now - interval '1 s'
            ) AS since
     FROM claimant, bound_lane
     LEFT JOIN head USING (queue, priority) LEFT JOIN claimed USING (queue, priority)
-    GROUP BY bound_lane.queue, bound_lane.priority, bound_lane.since, head.queue, claimant.now
+    GROUP BY bound_lane.queue, bound_lane.priority, bound_lane.since, bound_lane.is_closed, head.queue, claimant.now
 )
 SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
        (SELECT array_agg(fence ORDER BY id) FROM stale) AS stale_fences,

@@ -1,8 +1,10 @@
-"""Writes new jobs, many in one INSERT, and tells each submitter what became of its own."""
+"""Writes new jobs, many in one INSERT, and tells each submitter what became of its own.
 
-import json
+What becomes of a job whose unique key is held is in ``inbox_conflicts``.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,10 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.dialects.postgresql import psycopg
 
 from steeple.domain.job import NewJob
-from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
+from steeple.errors import IdempotencyKeyReused
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_conflicts import Apart, Conflict, earlier_answers, settle
+from steeple.store.inbox_rows import rows_of
 
 # Inserts a batch; a row whose idempotency key or unique key is taken is left out, and missing from what is returned.
 # The rows come as one JSON text, which costs a client far less than an array for each column; json keeps ``args`` and
@@ -19,14 +24,17 @@ from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 # for each other; among jobs that differ in nothing of it, the one that was asked for first is the first.
 _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
-INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, run_at, created_at, expires_at, timeout,
-                  max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, request_hash)
-SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key,
+INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, unique_states, unique_until, run_at, created_at,
+                  expires_at, timeout, max_attempts, retry, schedule_id, idempotency_owner, idempotency_key,
+                  request_hash)
+SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key, unique_states,
+       clock.now + unique_period * interval '1 s',
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
        max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
-    id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text, run_at timestamptz,
-    delay float8, expires_at timestamptz, timeout float8, max_attempts integer, retry json, schedule_id uuid,
+    id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text,
+    unique_states job_state[], unique_period float8, run_at timestamptz, delay float8,
+    expires_at timestamptz, timeout float8, max_attempts integer, retry json, schedule_id uuid,
     idempotency_owner text, idempotency_key text, request_hash text
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
@@ -59,14 +67,17 @@ WITH rival AS (
     UNION
     SELECT jobs.id
     FROM unnest(CAST(:unique_keys AS text[])) AS wanted (key)
-    JOIN jobs ON unique_key = wanted.key AND unique_key IS NOT NULL AND state IN ('PENDING', 'RUNNING')
+    JOIN jobs ON unique_key = wanted.key AND unique_key IS NOT NULL AND unique_released_at IS NULL
+             AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[])))
 )
 SELECT jobs.id, jobs.idempotency_owner, jobs.idempotency_key, jobs.request_hash, jobs.unique_key,
-       jobs.state IN ('PENDING', 'RUNNING') AS is_active, jobs.run_at, jobs.created_at
+       unique_released_at IS NULL
+           AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[]))) AS holds_key,
+       COALESCE(unique_until <= COALESCE(CAST(:now AS timestamptz), now()), false) AS is_over,
+       jobs.state = 'PENDING' AS is_pending, jobs.run_at, jobs.created_at
 FROM rival JOIN jobs USING (id)
 """)
 
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 MOST_AT_ONCE = 1000
 """Jobs of one statement."""
 
@@ -74,38 +85,33 @@ _TRIES = 100
 """Each fails only if a rival went between the INSERT and the look at it."""
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """The job that a submit came to; ``is_replay`` if an earlier request with the same idempotency key made it."""
+def insert_jobs(
+    connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None, apart: Apart | None = None
+) -> list[Answer]:
+    """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are.
 
-    id: UUID
-    run_at: datetime
-    created_at: datetime
-    is_replay: bool = False
-
-
-Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused
-
-
-def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
-    """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are."""
-    answers: dict[UUID, Answer] = {}
-    missing = list(jobs)
+    ``apart`` is given where the transaction is somebody else's, and may be long.
+    """
+    answers: dict[UUID, Answer] = earlier_answers(connection, jobs)
+    missing = [job for job in jobs if job.id not in answers] if answers else list(jobs)
     for _ in range(_TRIES):
         rows = connection.execute(_INSERT, {"jobs": rows_of(missing), "now": now}).all()
         answers |= {row.id: Accepted(row.id, row.run_at, row.created_at) for row in rows}
         if len(answers) < len(jobs):
-            answers |= _explain(connection, [job for job in missing if job.id not in answers])
+            left_out = [job for job in missing if job.id not in answers]
+            answers |= _explain(connection, left_out, now, apart)
         missing = [job for job in missing if job.id not in answers]
         if not missing:
             return [answers[job.id] for job in jobs]
     raise RuntimeError(f"rivals of {len(missing)} new jobs come and go faster than they can be looked at")
 
 
-def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
+def insert_some(
+    connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None, apart: Apart | None = None
+) -> list[Answer]:
     """``insert_jobs`` for any number of jobs."""
     parts = (jobs[start : start + MOST_AT_ONCE] for start in range(0, len(jobs), MOST_AT_ONCE))
-    return [answer for part in parts for answer in insert_jobs(connection, part, now=now)]
+    return [answer for part in parts for answer in insert_jobs(connection, part, now=now, apart=apart)]
 
 
 def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
@@ -116,24 +122,21 @@ def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
     return answers
 
 
-def _explain(connection: Connection, missing: Sequence[NewJob]) -> dict[UUID, Answer]:
+def _explain(
+    connection: Connection, missing: Sequence[NewJob], now: datetime | None, apart: Apart | None
+) -> dict[UUID, Answer]:
     """Answers for jobs that were left out; none for a job whose rival has gone meanwhile: it is tried again."""
-    rivals = connection.execute(
-        _RIVALS,
-        {
-            "ids": [job.id for job in missing],
-            "owners": [job.idempotency.owner for job in missing if job.idempotency],
-            "keys": [job.idempotency.key for job in missing if job.idempotency],
-            "unique_keys": [job.unique_key for job in missing if job.unique_key is not None],
-        },
-    ).all()
-    known = _Rivals(
-        by_id={rival.id: rival for rival in rivals},
-        by_idempotency={(rival.idempotency_owner, rival.idempotency_key): rival for rival in rivals},
-        by_unique_key={rival.unique_key: rival for rival in rivals if rival.is_active},
-    )
-    found = ((job.id, _answer(job, known)) for job in missing)
-    return {job_id: answer for job_id, answer in found if answer is not None}
+    rivals = _find_rivals(connection, missing, now)
+    answers: dict[UUID, Answer] = {}
+    conflicts: list[Conflict] = []
+    for job in missing:
+        answer = _answer_to_known(job, rivals)
+        holder = None if job.unique_key is None else rivals.by_unique_key.get(job.unique_key)
+        if answer is not None:
+            answers[job.id] = answer
+        elif holder is not None:
+            conflicts.append(Conflict(job, holder))
+    return answers | settle(connection, conflicts, now=now, apart=apart)
 
 
 @dataclass(frozen=True)
@@ -143,16 +146,32 @@ class _Rivals:
     by_unique_key: Mapping[str, Row[Any]]
 
 
-def _answer(job: NewJob, rivals: _Rivals) -> Answer | None:
+def _find_rivals(connection: Connection, missing: Sequence[NewJob], now: datetime | None) -> _Rivals:
+    rivals = connection.execute(
+        _RIVALS,
+        {
+            "ids": [job.id for job in missing],
+            "owners": [job.idempotency.owner for job in missing if job.idempotency],
+            "keys": [job.idempotency.key for job in missing if job.idempotency],
+            "unique_keys": [job.unique_key for job in missing if job.unique_key is not None],
+            "now": now,
+        },
+    ).all()
+    return _Rivals(
+        by_id={rival.id: rival for rival in rivals},
+        by_idempotency={(rival.idempotency_owner, rival.idempotency_key): rival for rival in rivals},
+        by_unique_key={rival.unique_key: rival for rival in rivals if rival.holds_key},
+    )
+
+
+def _answer_to_known(job: NewJob, rivals: _Rivals) -> Answer | None:
+    """To a request that was made before, or a job that is stored already."""
     if job.idempotency is not None:
         earlier = rivals.by_idempotency.get((job.idempotency.owner, job.idempotency.key))
         if earlier is not None:
             return _answer_to_repeat(job, earlier)
     itself = rivals.by_id.get(job.id)
-    if itself is not None:
-        return Accepted(itself.id, itself.run_at, itself.created_at)
-    holder = None if job.unique_key is None else rivals.by_unique_key.get(job.unique_key)
-    return holder and UniqueKeyHeld(holder.unique_key, str(holder.id))
+    return None if itself is None else Accepted(itself.id, itself.run_at, itself.created_at)
 
 
 def _answer_to_repeat(job: NewJob, rival: Row[Any]) -> Answer:
@@ -160,37 +179,3 @@ def _answer_to_repeat(job: NewJob, rival: Row[Any]) -> Answer:
     if rival.request_hash != job.idempotency.request_hash:
         return IdempotencyKeyReused(job.idempotency.key, str(rival.id))
     return Accepted(rival.id, rival.run_at, rival.created_at, is_replay=rival.id != job.id)
-
-
-def rows_of(jobs: Sequence[NewJob]) -> str:
-    """The jobs as the INSERT takes them: a JSON list."""
-    return f"[{','.join(map(_row, jobs))}]"
-
-
-def _row(job: NewJob) -> str:
-    """The job as JSON, without what is null."""
-    fields: dict[str, Any] = {
-        "id": str(job.id),
-        "task": job.task,
-        "queue": job.queue,
-        "priority": job.priority.rank,
-        "timeout": job.timeout,
-        "max_attempts": job.max_attempts,
-        "unique_key": job.unique_key,
-        "delay": job.delay,
-    }
-    if job.tags:
-        fields["tags"] = job.tags
-    if job.run_at is not None:
-        fields["run_at"] = job.run_at.isoformat()
-    if job.expires_at is not None:
-        fields["expires_at"] = job.expires_at.isoformat()
-    if job.retry is not None:
-        fields["retry"] = asdict(job.retry)
-    if job.schedule_id is not None:
-        fields["schedule_id"] = str(job.schedule_id)
-    if job.idempotency is not None:
-        fields["idempotency_owner"] = job.idempotency.owner
-        fields["idempotency_key"] = job.idempotency.key
-        fields["request_hash"] = job.idempotency.request_hash.hex()
-    return f'{_encode(fields)[:-1]},"args":{job.args}}}'

@@ -11,11 +11,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from steeple.domain.job import NewJob
-from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 from steeple.store.encoding import dump
-from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE, Accepted, insert_some
-
-Refused = UniqueKeyHeld | IdempotencyKeyReused
+from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE, insert_some
+from steeple.store.inbox_answers import Answer
+from steeple.store.inbox_conflicts import Apart
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class AlikeJobs:
         return zip(self.ids, self.args, strict=True)
 
 
-def insert_alike(connection: Connection, jobs: AlikeJobs) -> list[Refused]:
-    """Insert ``jobs``; answers to those that are refused. They are not stored, the others are."""
+def insert_alike(connection: Connection, jobs: AlikeJobs, *, apart: Apart | None = None) -> list[Answer] | None:
+    """Insert ``jobs``; None if they all are stored, or the answers to each. ``apart``: as of ``insert_jobs``."""
     if jobs.pattern.unique_key is not None or jobs.pattern.idempotency is not None:
-        return [each for each in insert_some(connection, jobs.each()) if not isinstance(each, Accepted)]
+        return insert_some(connection, jobs.each(), apart=apart)
     shared = _shared(jobs.pattern)
     for part in jobs.parts(MOST_AT_ONCE):
         connection.execute(INSERT_ALIKE, shared | {"jobs": part.rows()})
-    return []
+    return None
 
 
 def _shared(job: NewJob) -> dict[str, Any]:

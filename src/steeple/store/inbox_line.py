@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from psycopg import AsyncConnection, Error
+from psycopg.errors import LockNotAvailable
 from sqlalchemy.ext.asyncio import AsyncConnection as Checkout
 
 from steeple.domain.job import NewJob
 from steeple.store.database import Database
 from steeple.store.engine import DatabaseError
-from steeple.store.inbox import PLAIN_INSERT, Accepted, Answer, insert_jobs, rows_of
+from steeple.store.inbox import PLAIN_INSERT, insert_jobs
+from steeple.store.inbox_answers import Accepted, Answer
+from steeple.store.inbox_conflicts import may_have_joined
+from steeple.store.inbox_rows import rows_of
+
+
+class HeldUp(Exception):
+    """A transaction that is under way has a key of the jobs, and did not end for as long as the line waits."""
 
 
 class InboxLine:
@@ -24,15 +32,23 @@ class InboxLine:
         self._checkout: Checkout | None = None
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Answer]:
-        """As ``insert_jobs``, up to three times. Raises ``DatabaseError``."""
+        """As ``insert_jobs``, up to three times. Raises ``DatabaseError``; ``HeldUp`` if a transaction that has one of
+        their keys takes its time."""
         try:
-            answers = await self._insert_quickly(jobs)
+            answers = None if any(map(may_have_joined, jobs)) else await self._insert_quickly(jobs)
+        except LockNotAvailable as error:
+            raise HeldUp from error
         except (Error, DatabaseError):
             await self._give_up()
             answers = None
         if answers is not None:
             return answers
-        return await self._database.run(lambda connection: insert_jobs(connection, jobs))
+        try:
+            return await self._database.run(lambda connection: insert_jobs(connection, jobs))
+        except DatabaseError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                raise HeldUp from error
+            raise
 
     async def close(self) -> None:
         """Give the connection back."""

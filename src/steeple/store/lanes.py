@@ -9,6 +9,7 @@ from steeple.domain.priority import Lane, Priority
 from steeple.store.standing import ask
 
 # Skips through the index from lane to lane; of each, counts what is due up to a bound and looks at what comes next.
+# Lanes of paused queues have no work.
 _DUE = text("""
 WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
 lane (queue, priority) AS (
@@ -36,6 +37,7 @@ LEFT JOIN LATERAL (
     WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at > clock.now
     ORDER BY run_at LIMIT 1
 ) AS upcoming ON true
+WHERE lane.queue NOT IN (SELECT name FROM queues WHERE paused_at IS NOT NULL)
 """)
 
 _ENOUGH = 256
@@ -51,7 +53,7 @@ class Work:
 
 
 def find_work(connection: Connection, *, now: datetime | None = None) -> Work:
-    """Every lane's due jobs, and when the next pending job falls due."""
+    """Every lane's due jobs, and when the next pending job falls due; nothing of paused queues."""
     rows = ask(connection, _DUE, {"now": now, "enough": _ENOUGH})
     due = {Lane(row.queue, Priority.from_rank(row.priority)): row.jobs for row in rows if row.jobs}
     return Work(due, min((row.next_in for row in rows if row.next_in is not None), default=None))

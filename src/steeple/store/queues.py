@@ -46,15 +46,18 @@ counted (queue, state, jobs, oldest, recent) AS (
     GROUP BY queue, state
     UNION ALL
     SELECT queue, CAST('PENDING' AS job_state), 0, NULL, 0 FROM tasks
+    UNION ALL
+    SELECT name, CAST('PENDING' AS job_state), 0, NULL, 0 FROM queues
 )
 SELECT queue, state, CAST(sum(jobs) AS bigint) AS jobs, CAST(COALESCE(sum(recent), 0) AS float8) AS recent,
+       queue IN (SELECT name FROM queues WHERE paused_at IS NOT NULL) AS is_paused,
        CAST(EXTRACT(epoch FROM max(clock.now) - min(oldest)) AS float8) AS overdue
 FROM counted, clock GROUP BY queue, state ORDER BY queue
 """)
 
 
 def queue_statistics(connection: Connection, *, now: datetime | None = None) -> list[QueueStatistics]:
-    """Every queue that has jobs or is some task's, by name. Finished jobs count until they are pruned."""
+    """Every queue that has jobs, is some task's or has settings, by name. Finished jobs count until they are pruned."""
     rows = connection.execute(_STATISTICS, {"now": now}).all()
     return [_statistics(queue, group) for queue, group in groupby(rows, key=lambda row: str(row.queue))]
 
@@ -67,4 +70,5 @@ def _statistics(queue: str, group: Iterable[Row[Any]]) -> QueueStatistics:
         counts={state: rows[state].jobs if state in rows else 0 for state in State},
         oldest_wait=overdue if overdue is not None and overdue >= 0 else None,
         throughput=sum(row.recent for row in rows.values()) / 60,
+        paused=any(row.is_paused for row in rows.values()),
     )

@@ -14,8 +14,9 @@ from steeple.errors import JobNotFound
 
 # Jobs as they are shown; JSON comes as text, since nobody here looks into it.
 _JOBS = text("""
-SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority, tags, unique_key, run_at, expires_at,
-       timeout, attempt, max_attempts, crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
+SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority, tags, unique_key,
+       CAST(unique_states AS text[]) AS unique_states, unique_until, run_at, expires_at, timeout, attempt, max_attempts,
+       crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
        CAST(progress AS text) AS progress, CAST(result AS text) AS result, CAST(error AS text) AS error,
        cancel_requested_at, CAST(stop AS text) AS stop, schedule_id
 FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
@@ -61,6 +62,8 @@ class JobView:
     priority: Priority
     tags: tuple[str, ...]
     unique_key: str | None
+    unique_states: tuple[State, ...] | None
+    unique_until: datetime | None
     run_at: datetime
     expires_at: datetime | None
     timeout: float
@@ -123,4 +126,6 @@ def ended(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
 def _job_view(row: Row[Any]) -> JobView:
     fields = row._asdict()
     fields |= {"state": State(row.state), "priority": Priority.from_rank(row.priority), "tags": tuple(row.tags)}
+    if row.unique_states is not None:
+        fields["unique_states"] = tuple(map(State, row.unique_states))
     return JobView(**fields)

@@ -28,7 +28,12 @@ job_state = Enum(State, name="job_state", values_callable=lambda states: [state.
 
 
 class Job(Table):
-    """One request to run a task. ``args`` and ``result`` are json, not jsonb: kept as they came, number for number."""
+    """One request to run a task. ``args`` and ``result`` are json, not jsonb: kept as they came, number for number.
+
+    It holds its ``unique_key`` in its ``unique_states`` (null: PENDING and RUNNING), until it lets go of it for good at
+    ``unique_released_at``: when it is claimed, by a trigger, if RUNNING is none of them; or after ``unique_until``, for
+    whoever wants it.
+    """
 
     __tablename__ = "jobs"
 
@@ -52,6 +57,9 @@ class Job(Table):
     worker_id: Mapped[UUID | None]
     schedule_id: Mapped[UUID | None]
     unique_key: Mapped[str | None]
+    unique_states: Mapped[list[State] | None] = mapped_column(ARRAY(job_state))
+    unique_until: Mapped[datetime | None]
+    unique_released_at: Mapped[datetime | None]
     idempotency_owner: Mapped[str | None]
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[bytes | None]
@@ -84,7 +92,10 @@ class Job(Table):
             "jobs_unique_key",
             "unique_key",
             unique=True,
-            postgresql_where=text("unique_key IS NOT NULL AND state IN ('PENDING', 'RUNNING')"),
+            postgresql_where=text(
+                "unique_key IS NOT NULL AND unique_released_at IS NULL"
+                " AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[])))"
+            ),
         ),
         Index(
             "jobs_idempotency_key",
@@ -175,10 +186,47 @@ class Task(Table):
     schema: Mapped[dict[str, Any]]
     queue: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger)
+    names_priority: Mapped[bool] = mapped_column(server_default=text("true"))
     timeout: Mapped[float]
     retry: Mapped[dict[str, Any]]
     is_async: Mapped[bool]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Queue(Table):
+    """What was set for a queue; without a row, nothing was. ``retention`` is in seconds, null is what the settings say.
+
+    ``default_priority`` is for jobs of which neither submitter nor task names one.
+    """
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None]
+    pause_note: Mapped[str | None]
+    default_priority: Mapped[int | None] = mapped_column(SmallInteger)
+    retention: Mapped[float | None]
+
+    __table_args__ = (
+        CheckConstraint("default_priority BETWEEN 0 AND 2", name="default_priority"),
+        CheckConstraint("retention >= 0", name="retention"),
+    )
+
+
+class JoinedRequest(Table):
+    """An idempotency key of a request that made no job: it came in some ``way`` to the holder of its unique key."""
+
+    __tablename__ = "joined_requests"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[bytes]
+    job_id: Mapped[UUID]
+    way: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("joined_requests_at", "at"),)
 
 
 class ApiKey(Table):

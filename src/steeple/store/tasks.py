@@ -12,27 +12,32 @@ from steeple.store.encoding import dump
 
 # Registers a task, or brings it up to date; a row that would not change is not written.
 _REGISTER = text("""
-INSERT INTO tasks (name, description, schema, queue, priority, timeout, retry, is_async)
-VALUES (:name, :description, CAST(:schema AS json), :queue, :priority, :timeout, CAST(:retry AS json), :is_async)
+INSERT INTO tasks (name, description, schema, queue, priority, names_priority, timeout, retry, is_async)
+VALUES (:name, :description, CAST(:schema AS json), :queue, :priority, :names_priority, :timeout, CAST(:retry AS json),
+        :is_async)
 ON CONFLICT (name) DO UPDATE SET
     description = excluded.description, schema = excluded.schema, queue = excluded.queue,
-    priority = excluded.priority, timeout = excluded.timeout, retry = excluded.retry,
+    priority = excluded.priority, names_priority = excluded.names_priority, timeout = excluded.timeout,
+    retry = excluded.retry,
     is_async = excluded.is_async, updated_at = now()
-WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priority, tasks.timeout,
+WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priority, tasks.names_priority, tasks.timeout,
        CAST(tasks.retry AS text), tasks.is_async)
    IS DISTINCT FROM (CAST(excluded.schema AS text), excluded.description, excluded.queue, excluded.priority,
-       excluded.timeout, CAST(excluded.retry AS text), excluded.is_async)
+       excluded.names_priority, excluded.timeout, CAST(excluded.retry AS text), excluded.is_async)
 """)
 
 # Every task that a part has registered.
 _ALL = text("""
-SELECT name, description, schema, queue, priority, timeout, retry, is_async FROM tasks ORDER BY name
+SELECT name, description, schema, queue, priority, names_priority, timeout, retry, is_async FROM tasks ORDER BY name
 """)
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """``schema``: the JSON Schema (2020-12) of the arguments, an object. ``timeout`` is in seconds."""
+    """``schema``: the JSON Schema (2020-12) of the arguments, an object. ``timeout`` is in seconds.
+
+    A task that does not name its priority leaves it to the queue; where that has none either, it is ``priority``.
+    """
 
     name: str
     description: str
@@ -42,6 +47,7 @@ class TaskRecord:
     timeout: float
     retry: Retry
     is_async: bool
+    names_priority: bool = True
 
 
 def register(connection: Connection, records: Iterable[TaskRecord]) -> None:
@@ -61,6 +67,7 @@ def all_tasks(connection: Connection) -> list[TaskRecord]:
             timeout=row.timeout,
             retry=Retry.stored(row.retry),
             is_async=row.is_async,
+            names_priority=row.names_priority,
         )
         for row in connection.execute(_ALL)
     ]

@@ -13,6 +13,7 @@ from steeple.domain.job import Claim
 from steeple.domain.priority import Lane, Priority
 from steeple.domain.retry import CRASH_CAP
 from steeple.errors import FieldError, InvalidJob, JobNotFound, StateConflict, SteepleError, UniqueKeyHeld
+from steeple.store.inbox_conflicts import let_go
 
 # Cancels a pending job at once; of a running one only the wish is noted, for its worker to act on.
 _CANCEL = text("""
@@ -26,7 +27,8 @@ RETURNING id
 """)
 
 # Starts a finished job anew, with all its attempts; a success is put down as a past attempt first. Where the roll-up
-# counted it among the finished that are there, in its minute or by now in its hour, it no longer is.
+# counted it among the finished that are there, in its minute or by now in its hour, it no longer is. It takes its
+# unique key once more, unless its time with that is over: the only transition that can meet another holder.
 _RETRY = text("""
 WITH ended AS MATERIALIZED (
     SELECT * FROM jobs WHERE id = :id AND state IN ('SUCCESS', 'FAILED', 'CANCELLED') FOR UPDATE
@@ -50,7 +52,9 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL,
+    unique_released_at = CASE WHEN jobs.unique_until <= COALESCE(CAST(:now AS timestamptz), now())
+                              THEN COALESCE(jobs.unique_released_at, CAST(:now AS timestamptz), now()) END
 FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
@@ -142,10 +146,13 @@ WHERE id = :id AND state = 'PENDING' AND attempt < COALESCE(CAST(:max_attempts A
 RETURNING queue, priority
 """)
 
-# The active job that holds the unique key of another one.
+# The job that holds the unique key of another one.
 _RIVAL = text("""
-SELECT rival.id, rival.unique_key FROM jobs JOIN jobs AS rival ON rival.unique_key = jobs.unique_key
-WHERE jobs.id = :id AND rival.unique_key IS NOT NULL AND rival.state IN ('PENDING', 'RUNNING')
+SELECT rival.id, rival.unique_key,
+       COALESCE(rival.unique_until <= COALESCE(CAST(:now AS timestamptz), now()), false) AS is_over
+FROM jobs JOIN jobs AS rival ON rival.unique_key = jobs.unique_key
+WHERE jobs.id = :id AND rival.id <> jobs.id AND rival.unique_key IS NOT NULL AND rival.unique_released_at IS NULL
+  AND rival.state = ANY (COALESCE(rival.unique_states, CAST('{PENDING,RUNNING}' AS job_state[])))
 """)
 
 # Why nothing was changed: there is no such job, or its state forbids it.
@@ -177,8 +184,10 @@ def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) 
         with connection.begin_nested():
             row = connection.execute(_RETRY, {"id": job_id, "now": now}).first()
     except IntegrityError as error:
-        rival = connection.execute(_RIVAL, {"id": job_id}).first()
-        if rival is None:  # it has just ended
+        rival = connection.execute(_RIVAL, {"id": job_id, "now": now}).first()
+        if rival is not None and rival.is_over:
+            let_go(connection, [rival.id], now)
+        if rival is None or rival.is_over:  # it has just ended, or its time with the key
             return retry(connection, job_id, now=now)
         raise UniqueKeyHeld(rival.unique_key, str(rival.id)) from error
     if row is None:

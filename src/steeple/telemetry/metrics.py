@@ -61,7 +61,9 @@ def _jobs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     waits = GaugeMetricFamily(
         "steeple_oldest_wait_seconds", "How long the oldest due job of a queue is overdue.", labels=["queue"]
     )
+    pauses = GaugeMetricFamily("steeple_queue_paused", "1 if the queue is paused.", labels=["queue"])
     for queue in snapshot.queues:
+        pauses.add_metric([queue.name], queue.paused)
         waits.add_metric([queue.name], queue.oldest_wait or 0.0)
         for state, jobs in queue.counts.items():
             queues.add_metric([queue.name, state.value], jobs)
@@ -72,7 +74,7 @@ def _jobs(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     for count in snapshot.tasks:
         tasks.add_metric([count.queue, count.task, count.state.value], count.jobs)
-    yield from (queues, waits, tasks)
+    yield from (queues, waits, pauses, tasks)
 
 
 def _finished(snapshot: MetricsSnapshot) -> Metric:

@@ -1,0 +1,144 @@
+"""What was set for a queue: that it is paused, its default priority, its retention."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from steeple.domain.priority import Lane, Priority
+
+# What is set for all queues of which something is, or for one. A queue has run dry if it is paused and nothing of it
+# runs; not before the claims have ended that had begun when it was paused.
+_SETTINGS = text("""
+SELECT name, paused_at, paused_by, pause_note, default_priority, retention,
+       COALESCE(paused_at <= now() - CAST(:settled AS float8) * interval '1 s', false)
+           AND NOT EXISTS (SELECT FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name) AS is_drained
+FROM queues WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY name
+""")
+
+# Pauses a queue. One that is paused stays so since then; by whom and why is told by who asked last.
+_PAUSE = text("""
+INSERT INTO queues (name, paused_at, paused_by, pause_note) VALUES (:name, now(), :by, :note)
+ON CONFLICT (name) DO UPDATE SET
+    paused_at = COALESCE(queues.paused_at, now()), paused_by = excluded.paused_by,
+    pause_note = COALESCE(excluded.pause_note, queues.pause_note)
+""")
+
+# Lets a queue go on.
+_RESUME = text("""
+UPDATE queues SET paused_at = NULL, paused_by = NULL, pause_note = NULL WHERE name = :name AND paused_at IS NOT NULL
+""")
+
+# How many jobs are due in each of a queue's lanes, up to what is worth waking for.
+_DUE = text("""
+SELECT priority, due.jobs FROM unnest(CAST(:priorities AS smallint[])) AS priority
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs FROM (
+        SELECT FROM jobs
+        WHERE state = 'PENDING' AND queue = :name AND jobs.priority = priority.priority AND run_at <= now()
+        LIMIT :enough
+    ) AS first_few
+) AS due
+""")
+
+# Changes what is named, be it to nothing.
+_CHANGE = text("""
+INSERT INTO queues (name, default_priority, retention)
+VALUES (:name, CAST(:default_priority AS smallint), CAST(:retention AS float8))
+ON CONFLICT (name) DO UPDATE SET
+    default_priority = CASE WHEN 'default_priority' = ANY (CAST(:changed AS text[]))
+                            THEN excluded.default_priority ELSE queues.default_priority END,
+    retention = CASE WHEN 'retention' = ANY (CAST(:changed AS text[]))
+                     THEN excluded.retention ELSE queues.retention END
+""")
+
+# The priorities that queues have jobs given of which nobody names one.
+_PRIORITIES = text("SELECT name, default_priority FROM queues WHERE default_priority IS NOT NULL")
+
+SETTLED_SECONDS = 1.0
+"""So long after a pause a claim that had begun before it may still take a job."""
+
+_ENOUGH = 256
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """``retention`` is in seconds. ``is_drained``: paused, and nothing of it runs any more."""
+
+    name: str
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    pause_note: str | None = None
+    default_priority: Priority | None = None
+    retention: float | None = None
+    is_drained: bool = False
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_at is not None
+
+
+@dataclass(frozen=True)
+class QueueChange:
+    """New values for what is ``named``; None takes a queue's own away."""
+
+    named: Set[str]
+    default_priority: Priority | None = None
+    retention: float | None = None
+
+
+def all_settings(connection: Connection) -> dict[str, QueueSettings]:
+    """By the names of the queues for which something was ever set."""
+    rows = connection.execute(_SETTINGS, {"name": None, "settled": SETTLED_SECONDS})
+    return {row.name: _settings(row) for row in rows}
+
+
+def read_settings(connection: Connection, name: str) -> QueueSettings:
+    row = connection.execute(_SETTINGS, {"name": name, "settled": SETTLED_SECONDS}).first()
+    return QueueSettings(name) if row is None else _settings(row)
+
+
+def default_priorities(connection: Connection) -> dict[str, Priority]:
+    """Of the queues that have one of their own."""
+    return {row.name: Priority.from_rank(row.default_priority) for row in connection.execute(_PRIORITIES)}
+
+
+def pause(connection: Connection, name: str, *, by: str, note: str | None = None) -> QueueSettings:
+    """From now on no claim takes a job of the queue; what runs goes on."""
+    connection.execute(_PAUSE, {"name": name, "by": by, "note": note})
+    return read_settings(connection, name)
+
+
+def resume(connection: Connection, name: str) -> dict[Lane, int]:
+    """Let the queue go on; returns how many jobs are due in its lanes, up to a bound."""
+    connection.execute(_RESUME, {"name": name})
+    ranks = [priority.rank for priority in Priority]
+    rows = connection.execute(_DUE, {"name": name, "priorities": ranks, "enough": _ENOUGH})
+    return {Lane(name, Priority.from_rank(row.priority)): row.jobs for row in rows if row.jobs}
+
+
+def change(connection: Connection, name: str, values: QueueChange) -> QueueSettings:
+    connection.execute(
+        _CHANGE,
+        {
+            "name": name,
+            "changed": sorted(values.named),
+            "default_priority": None if values.default_priority is None else values.default_priority.rank,
+            "retention": values.retention,
+        },
+    )
+    return read_settings(connection, name)
+
+
+def _settings(row: Row[Any]) -> QueueSettings:
+    return QueueSettings(
+        name=row.name,
+        paused_at=row.paused_at,
+        paused_by=row.paused_by,
+        pause_note=row.pause_note,
+        default_priority=None if row.default_priority is None else Priority.from_rank(row.default_priority),
+        retention=row.retention,
+        is_drained=row.is_drained,
+    )
