@@ -1,5 +1,6 @@
 """What operations do to jobs in which state, whom they leave alone, and what they leave counted."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -117,6 +118,37 @@ def test_a_job_whose_key_an_active_one_holds_is_skipped_and_the_holder_is_named(
             "examples": [{"id": str(ended), "held_by": str(holder)}],
         }
     ]
+
+
+def cancelled(playground: Playground, **fields: Any) -> UUID:
+    job_id = playground.add(**fields)
+    with playground.engine.begin() as connection:
+        transitions.cancel(connection, job_id, now=NOW)
+    return job_id
+
+
+def test_a_key_that_is_held_by_an_ended_job_is_held(playground: Playground, operating: Operating) -> None:
+    ended = cancelled(playground, unique_key="k")
+    holder = cancelled(playground, unique_key="k", unique_states=tuple(State), task="other")
+    found = operating.run(RETRY, JobFilter(tasks=("t",)))
+    assert (found.done, reasons(found)) == (0, {"its unique key is held": 1})
+    assert skips(found)[0]["examples"] == [{"id": str(ended), "held_by": str(holder)}]
+
+
+def test_a_holder_whose_time_with_the_key_is_over_lets_go(playground: Playground, operating: Operating) -> None:
+    ended = cancelled(playground, unique_key="k")
+    holder = playground.add(unique_key="k", unique_period=1.0, task="other")
+    assert operating.run(RETRY, JobFilter(tasks=("t",))).done == 1
+    assert playground.read(ended).state == State.PENDING
+    assert playground.value("SELECT unique_released_at IS NOT NULL FROM jobs WHERE id = :id", id=holder)
+
+
+def test_a_job_whose_own_time_with_its_key_is_over_is_started_without_it(
+    playground: Playground, operating: Operating
+) -> None:
+    cancelled(playground, unique_key="k", unique_period=1.0)
+    playground.add(unique_key="k", task="other")
+    assert operating.run(RETRY, JobFilter(tasks=("t",))).done == 1
 
 
 def test_a_success_that_is_retried_is_put_down_as_an_attempt(playground: Playground, operating: Operating) -> None:

@@ -76,7 +76,10 @@ class Order:
 
 @dataclass(frozen=True)
 class HeldJob:
-    """A job that matches, as an operation finds it; nobody else changes it meanwhile."""
+    """A job that matches, as an operation finds it; nobody else changes it meanwhile.
+
+    ``unique_key`` is None also if its time with the key is over.
+    """
 
     id: UUID
     state: State

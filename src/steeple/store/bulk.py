@@ -1,6 +1,6 @@
 """Every way in which an operation changes jobs, many at once. The jobs are held by whoever calls."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from steeple.domain.operation import Action, Batch, HeldJob, Order, Skip, Skipped, obstacle
 from steeple.domain.states import TERMINAL
+from steeple.store.inbox_conflicts import let_go
 from steeple.store.rollup import see_off
 
 # Cancels pending jobs at once; of running ones only the wish is noted, for their workers to act on.
@@ -21,7 +22,8 @@ UPDATE jobs SET
 WHERE id = ANY (CAST(:ids AS uuid[])) AND state IN ('PENDING', 'RUNNING')
 """)
 
-# Starts jobs that have ended anew, with all their attempts; a success is put down as a past attempt first.
+# Starts jobs that have ended anew, with all their attempts; a success is put down as a past attempt first. They take
+# their unique keys once more, unless their time with them is over.
 _RETRY = text("""
 WITH ended AS MATERIALIZED (
     SELECT id, fence, attempt, state, worker_id, started_at, finished_at, stop FROM jobs
@@ -35,7 +37,9 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL,
+    unique_released_at = CASE WHEN jobs.unique_until <= COALESCE(CAST(:now AS timestamptz), now())
+                              THEN COALESCE(jobs.unique_released_at, CAST(:now AS timestamptz), now()) END
 FROM ended WHERE jobs.id = ended.id
 """)
 
@@ -53,10 +57,12 @@ _MOVE = text("""
 UPDATE jobs SET queue = CAST(:queue AS text) WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'PENDING'
 """)
 
-# The active jobs that hold unique keys.
+# The jobs that hold unique keys, and whether their time with them is over.
 _HOLDERS = text("""
-SELECT unique_key, id FROM jobs
-WHERE unique_key = ANY (CAST(:keys AS text[])) AND unique_key IS NOT NULL AND state IN ('PENDING', 'RUNNING')
+SELECT unique_key, id, COALESCE(unique_until <= COALESCE(CAST(:now AS timestamptz), now()), false) AS is_over
+FROM jobs
+WHERE unique_key = ANY (CAST(:keys AS text[])) AND unique_key IS NOT NULL AND unique_released_at IS NULL
+  AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[])))
 """)
 
 _UNIQUE_VIOLATION = "23505"
@@ -102,16 +108,18 @@ def _retry_all(connection: Connection, jobs: Sequence[HeldJob], now: datetime | 
     Where somebody takes a key meanwhile, that is looked at again; where that goes on, jobs are started one by one.
     """
     for _ in range(_LOOKS):
-        free, skipped = _with_free_keys(connection, jobs)
+        free, skipped = _with_free_keys(connection, jobs, now)
         if _retry(connection, free, now):
             return Batch(len(free), skipped)
     alone = [_retry_alone(connection, job, now) for job in jobs]
     return Batch(alone.count(None), tuple(each for each in alone if each is not None))
 
 
-def _with_free_keys(connection: Connection, jobs: Sequence[HeldJob]) -> tuple[Sequence[HeldJob], tuple[Skipped, ...]]:
+def _with_free_keys(
+    connection: Connection, jobs: Sequence[HeldJob], now: datetime | None
+) -> tuple[Sequence[HeldJob], tuple[Skipped, ...]]:
     """The jobs that may be started, and the others."""
-    holders = _holders(connection, jobs)
+    holders = _holders(connection, jobs, now)
     free, skipped = [], []
     for job in jobs:
         holder = None if job.unique_key is None else holders.setdefault(job.unique_key, job.id)
@@ -125,7 +133,7 @@ def _with_free_keys(connection: Connection, jobs: Sequence[HeldJob]) -> tuple[Se
 def _retry_alone(connection: Connection, job: HeldJob, now: datetime | None) -> Skipped | None:
     if _retry(connection, [job], now):
         return None
-    return Skipped(job.id, Skip.KEY_HELD, _holders(connection, [job]).get(job.unique_key or ""))
+    return Skipped(job.id, Skip.KEY_HELD, _holders(connection, [job], now).get(job.unique_key or ""))
 
 
 def _retry(connection: Connection, jobs: Iterable[HeldJob], now: datetime | None) -> bool:
@@ -142,9 +150,10 @@ def _retry(connection: Connection, jobs: Iterable[HeldJob], now: datetime | None
     return True
 
 
-def _holders(connection: Connection, jobs: Iterable[HeldJob]) -> dict[str, UUID]:
+def _holders(connection: Connection, jobs: Iterable[HeldJob], now: datetime | None) -> dict[str, UUID]:
+    """Who holds the keys. Those whose time with them is over let go."""
     keys = [job.unique_key for job in jobs if job.unique_key is not None]
-    found: Mapping[str, UUID] = (
-        {row.unique_key: row.id for row in connection.execute(_HOLDERS, {"keys": keys})} if keys else {}
-    )
-    return dict(found)
+    rows = connection.execute(_HOLDERS, {"keys": keys, "now": now}).all() if keys else []
+    if over := [row.id for row in rows if row.is_over]:
+        let_go(connection, over, now)
+    return {row.unique_key: row.id for row in rows if not row.is_over}

@@ -211,7 +211,9 @@ SELECT (
 # Their log lines and attempts may be written meanwhile.
 _HOLD = text(
     f"""
-SELECT id, state, started_at, finished_at, unique_key FROM jobs
+SELECT id, state, started_at, finished_at,
+       CASE WHEN unique_until <= now() THEN NULL ELSE unique_key END AS unique_key
+FROM jobs
 WHERE id = ANY (CAST(:ids AS uuid[])) AND {_MATCHES}
 ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608 - made of nothing but what stands here
