@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Row, text
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Claim, ClaimedJob, Finish, JobError, NewJob, Reason
-from steeple.domain.priority import Binding
+from steeple.domain.priority import Binding, Lane
 from steeple.domain.states import State
 from steeple.settings import Settings
 from steeple.store import workers
+from steeple.store.children import confirm, insert_with_parents
 from steeple.store.engine import create_engine
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.inbox import insert_jobs
@@ -82,6 +83,23 @@ class Playground:
         with self.engine.begin() as connection:
             insert_jobs(connection, jobs, now=now)
         return [job.id for job in jobs]
+
+    def add_after(self, *parents: UUID, is_confirmed: bool = True, **fields: Any) -> UUID:
+        """Submit a job that waits for others, now."""
+        job = NewJob(uuid7(), **({"task": "t", "args": "{}", "after": parents} | fields))
+        with self.engine.begin() as connection:
+            insert_with_parents(connection, [job])
+        if is_confirmed:
+            self.confirm(job.id)
+        return job.id
+
+    def confirm(self, *ids: UUID) -> dict[Lane, int]:
+        with self.engine.begin() as connection:
+            return confirm(connection, ids)
+
+    def held_by(self, job_id: UUID) -> str | None:
+        found: str | None = self.value("SELECT held_by FROM jobs WHERE id = :id", id=job_id)
+        return found
 
     def worker(self, name: str = "w", *, slots: int = 2, binding: Binding | None = None, **fields: Any) -> Claimant:
         """Register a worker; the claimant is its first slot."""

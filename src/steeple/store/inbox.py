@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.dialects.postgresql import psycopg
 
-from steeple.domain.job import NewJob
-from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
+from steeple.domain.job import Hold, NewJob
+from steeple.errors import IdempotencyKeyReused, InvalidJob, UniqueKeyHeld
 
 # Inserts a batch; a row whose idempotency key or unique key is taken is left out, and missing from what is returned.
 # The rows come as one JSON text, which costs a client far less than an array for each column; json keeps ``args`` and
@@ -20,14 +20,16 @@ from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
 INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, run_at, created_at, expires_at, timeout,
-                  max_attempts, retry, idempotency_owner, idempotency_key, request_hash)
+                  max_attempts, retry, idempotency_owner, idempotency_key, request_hash, held_by, on_parent_failure,
+                  flow_id)
 SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key,
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
-       max_attempts, retry, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
+       max_attempts, retry, idempotency_owner, idempotency_key, decode(request_hash, 'hex'), held_by, on_parent_failure,
+       flow_id
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
     id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text, run_at timestamptz,
     delay float8, expires_at timestamptz, timeout float8, max_attempts integer, retry json,
-    idempotency_owner text, idempotency_key text, request_hash text
+    idempotency_owner text, idempotency_key text, request_hash text, held_by text, on_parent_failure text, flow_id uuid
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
 ON CONFLICT DO NOTHING
@@ -84,11 +86,14 @@ class Accepted:
     is_replay: bool = False
 
 
-Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused
+Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused | InvalidJob
 
 
 def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
-    """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are."""
+    """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are.
+
+    Parents are for ``children.insert_children``.
+    """
     answers: dict[UUID, Answer] = {}
     missing = list(jobs)
     for _ in range(_TRIES):
@@ -181,6 +186,10 @@ def _row(job: NewJob) -> str:
     }
     if job.tags:
         fields["tags"] = job.tags
+    if job.after:
+        fields |= {"held_by": Hold.UNCONFIRMED, "on_parent_failure": job.on_parent_failure}
+    if job.flow_id is not None:
+        fields["flow_id"] = str(job.flow_id)
     if job.run_at is not None:
         fields["run_at"] = job.run_at.isoformat()
     if job.expires_at is not None:

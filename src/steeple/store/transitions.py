@@ -20,7 +20,7 @@ UPDATE jobs SET
     state = CASE WHEN state = 'PENDING' THEN 'CANCELLED' ELSE state END,
     fence = fence + CASE WHEN state = 'PENDING' THEN 1 ELSE 0 END,
     finished_at = CASE WHEN state = 'PENDING' THEN COALESCE(CAST(:now AS timestamptz), now()) END,
-    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now())
+    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now()), held_by = NULL
 WHERE id = :id AND state IN ('PENDING', 'RUNNING')
 RETURNING id
 """)
@@ -50,7 +50,7 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL, held_by = NULL
 FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
@@ -67,8 +67,12 @@ WITH claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
+    SELECT jobs.id, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
+    FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
+),
+brood AS MATERIALIZED (
+    SELECT steeple_lock_children(array_agg(id)) FROM held WHERE ends_as_parent HAVING count(*) > 0
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
@@ -78,6 +82,7 @@ UPDATE jobs SET
     started_at = NULL, worker_id = NULL, slot = NULL, progress = NULL
 FROM held, claim
 WHERE jobs.id = held.id AND claim.id = held.id AND jobs.fence = claim.fence AND jobs.state = 'RUNNING'
+  AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id
 """)
 
@@ -88,7 +93,7 @@ claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop,
+    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop, has_children,
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                 WHEN crashes + 1 >= :crash_cap OR attempt >= max_attempts THEN 'FAILED'
                 ELSE 'PENDING' END AS target,
@@ -96,6 +101,9 @@ held AS MATERIALIZED (
                              'reason', 'crash') AS error
     FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
+),
+brood AS MATERIALIZED (
+    SELECT steeple_lock_children(array_agg(id)) FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 ),
 recorded AS (
     INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
@@ -108,7 +116,7 @@ UPDATE jobs SET
     error = CASE WHEN held.target = 'CANCELLED' THEN NULL ELSE held.error END,
     finished_at = CASE WHEN held.target = 'PENDING' THEN NULL ELSE clock.now END
 FROM held, clock
-WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING'
+WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING' AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id, jobs.state, jobs.queue, jobs.priority
 """)
 
@@ -121,13 +129,16 @@ SELECT id, fence FROM jobs WHERE state = 'RUNNING' AND worker_id = :worker_id AN
 _EXPIRE = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
 late AS MATERIALIZED (
-    SELECT id FROM jobs, clock WHERE state = 'PENDING' AND expires_at <= clock.now
+    SELECT id, has_children FROM jobs, clock WHERE state = 'PENDING' AND expires_at <= clock.now
     ORDER BY expires_at LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
+),
+brood AS MATERIALIZED (
+    SELECT steeple_lock_children(array_agg(id)) FROM late WHERE has_children HAVING count(*) > 0
 )
-UPDATE jobs SET state = 'FAILED', fence = fence + 1, finished_at = clock.now,
+UPDATE jobs SET state = 'FAILED', fence = fence + 1, finished_at = clock.now, held_by = NULL,
     error = json_build_object('type', 'Expired', 'message', 'not started by its expires_at', 'traceback', NULL,
                               'reason', 'expired')
-FROM clock WHERE id IN (SELECT id FROM late)
+FROM clock WHERE id IN (SELECT id FROM late) AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id
 """)
 
