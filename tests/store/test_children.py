@@ -166,7 +166,7 @@ def test_a_child_that_is_not_confirmed_is_no_candidate(playground: Playground) -
         assert confirm(connection, unconfirmed(connection)) == {Lane("default", Priority.DEFAULT): 1}
         assert unconfirmed(connection) == []
     assert state_of(playground, child) == (State.PENDING, None)
-    assert playground.confirm(child) == {Lane("default", Priority.DEFAULT): 1}
+    assert playground.confirm(child) == {}
 
 
 @pytest.mark.parametrize(

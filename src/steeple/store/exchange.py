@@ -29,7 +29,7 @@ from steeple.store.encoding import encode_error
 # The finishes come as one JSON text, which costs a slot far less than an array for each column. Of them only the stale
 # ones are told, as each row of what is claimed has that beside it.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
-# Where others wait for finished jobs, what is settled with them is locked before; the trigger jobs_parent_ended settles.
+# Those that wait for finished jobs are settled first, and all at once, so that no trigger has to for each.
 # Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
 # the primary key, not through the index of all running jobs.
 _EXCHANGE = text("""
@@ -51,8 +51,8 @@ held AS MATERIALIZED (
     ) AS job
 ),
 brood AS MATERIALIZED (
-    SELECT steeple_lock_children(array_agg(id)) FROM held WHERE has_children AND target <> 'PENDING'
-    HAVING count(*) > 0
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
+    FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 ),
 finished AS (
     UPDATE jobs SET
@@ -62,7 +62,8 @@ finished AS (
         error = CAST(held.error AS json),
         run_at = CASE WHEN held.target = 'PENDING' THEN clock.now + held.retry_in * interval '1 s' ELSE run_at END,
         started_at = clock.now - held.began_ago * interval '1 s',
-        finished_at = CASE WHEN held.target <> 'PENDING' THEN clock.now - held.ended_ago * interval '1 s' END
+        finished_at = CASE WHEN held.target <> 'PENDING' THEN clock.now - held.ended_ago * interval '1 s' END,
+        has_children = jobs.has_children AND held.target = 'PENDING'
     FROM clock, held
     WHERE jobs.id = held.id AND (SELECT count(*) FROM brood) < 2
     RETURNING jobs.id, jobs.attempt, jobs.worker_id, held.fence, held.target, held.error,

@@ -154,8 +154,18 @@ class JobParent(Table):
     ended_as: Mapped[State | None] = mapped_column(job_state)
 
     __table_args__ = (
-        Index("job_parents_to_end", "parent_id", "child_id", postgresql_where=text("ended_as IS NULL")),
-        Index("job_parents_awaited", "child_id", "parent_id", postgresql_where=text("ended_as IS NULL")),
+        Index(
+            "job_parents_to_end",
+            "parent_id",
+            "child_id",
+            postgresql_where=text("ended_as IS NULL AND parent_id IS NOT NULL"),
+        ),
+        Index(
+            "job_parents_awaited",
+            "child_id",
+            "parent_id",
+            postgresql_where=text("ended_as IS NULL AND child_id IS NOT NULL"),
+        ),
     )
 
 

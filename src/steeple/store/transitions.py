@@ -72,7 +72,8 @@ held AS MATERIALIZED (
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
 brood AS MATERIALIZED (
-    SELECT steeple_lock_children(array_agg(id)) FROM held WHERE ends_as_parent HAVING count(*) > 0
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST('CANCELLED' AS job_state)))
+    FROM held WHERE ends_as_parent HAVING count(*) > 0
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
@@ -103,7 +104,8 @@ held AS MATERIALIZED (
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
 brood AS MATERIALIZED (
-    SELECT steeple_lock_children(array_agg(id)) FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
+    FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 ),
 recorded AS (
     INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
@@ -133,7 +135,8 @@ late AS MATERIALIZED (
     ORDER BY expires_at LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
 ),
 brood AS MATERIALIZED (
-    SELECT steeple_lock_children(array_agg(id)) FROM late WHERE has_children HAVING count(*) > 0
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST('FAILED' AS job_state)))
+    FROM late WHERE has_children HAVING count(*) > 0
 )
 UPDATE jobs SET state = 'FAILED', fence = fence + 1, finished_at = clock.now, held_by = NULL,
     error = json_build_object('type', 'Expired', 'message', 'not started by its expires_at', 'traceback', NULL,
