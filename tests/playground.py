@@ -14,7 +14,7 @@ from steeple.domain.priority import Binding, Lane
 from steeple.domain.states import State
 from steeple.settings import Settings
 from steeple.store import workers
-from steeple.store.children import confirm, insert_with_parents
+from steeple.store.children import confirm, insert_some
 from steeple.store.engine import create_engine
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.inbox import insert_jobs
@@ -88,7 +88,7 @@ class Playground:
         """Submit a job that waits for others, now."""
         job = NewJob(uuid7(), **({"task": "t", "args": "{}", "after": parents} | fields))
         with self.engine.begin() as connection:
-            insert_with_parents(connection, [job])
+            insert_some(connection, [job])
         if is_confirmed:
             self.confirm(job.id)
         return job.id

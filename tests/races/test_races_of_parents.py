@@ -108,10 +108,10 @@ def _submit(connection: Connection, parent: UUID) -> UUID:
     from uuid_utils.compat import uuid7
 
     from steeple.domain.job import NewJob
-    from steeple.store.children import insert_with_parents
+    from steeple.store.children import insert_some
 
     job = NewJob(uuid7(), "t", "{}", after=(parent,))
-    insert_with_parents(connection, [job])
+    insert_some(connection, [job])
     return job.id
 
 

@@ -12,7 +12,7 @@ from steeple.domain.priority import Binding, Lane, Priority
 from steeple.domain.states import State
 from steeple.errors import InvalidJob
 from steeple.store import transitions
-from steeple.store.children import confirm, insert_with_parents, unconfirmed
+from steeple.store.children import confirm, insert_some, unconfirmed
 from steeple.store.exchange import Claimant
 from steeple.store.inbox import Accepted
 
@@ -234,7 +234,7 @@ def test_a_chain_of_thousands_is_cancelled_in_one_go(playground: Playground) -> 
     for _ in range(3000):
         jobs.append(NewJob(uuid7(), "t", "{}", after=(jobs[-1].id,)))
     with playground.engine.begin() as connection:
-        insert_with_parents(connection, jobs)
+        insert_some(connection, jobs)
     playground.confirm(*(job.id for job in jobs))
     ended(playground, claimant, jobs[0].id, State.FAILED)
     assert playground.value("SELECT count(*) FROM jobs WHERE state = 'CANCELLED'") == 3000
@@ -249,7 +249,7 @@ def test_rows_go_with_the_child(playground: Playground) -> None:
 
 def insert(playground: Playground, *jobs: NewJob) -> list[object]:
     with playground.engine.begin() as connection:
-        return list(insert_with_parents(connection, jobs))
+        return list(insert_some(connection, jobs))
 
 
 def test_a_parent_that_does_not_exist_is_refused_by_its_place(playground: Playground) -> None:

@@ -50,7 +50,7 @@ _CONFIRMED_AT_ONCE = 500
 """Jobs whose rows, and those of their parents, are locked together."""
 
 
-def insert_with_parents(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
+def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
     """``insert_jobs`` for any number of jobs that may have parents, among themselves too, in any order.
 
     ``InvalidJob`` answers to a job that waits for one that does not exist or was refused, or for itself in the end.
@@ -61,9 +61,18 @@ def insert_with_parents(connection: Connection, jobs: Sequence[NewJob], *, now: 
     for start in range(0, len(left), MOST_AT_ONCE):
         part = left[start : start + MOST_AT_ONCE]
         answers |= zip((job.id for job in part), insert_jobs(connection, part, now=now), strict=True)
-    _take_back_beneath_refused(connection, jobs, answers)
-    _insert_edges(connection, jobs, answers)
+    if any(job.after for job in jobs):
+        _take_back_beneath_refused(connection, jobs, answers)
+        _insert_edges(connection, jobs, answers)
     return [answers[job.id] for job in jobs]
+
+
+def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
+    """``insert_some``, but if one is refused, the transaction is rolled back."""
+    answers = insert_some(connection, jobs)
+    if not all(isinstance(answer, Accepted) for answer in answers):
+        connection.rollback()
+    return answers
 
 
 def unconfirmed(connection: Connection, *, limit: int = _CONFIRMED_AT_ONCE) -> list[UUID]:
@@ -83,21 +92,19 @@ def confirm(connection: Connection, ids: Sequence[UUID]) -> dict[Lane, int]:
 
 def _circular(jobs: Sequence[NewJob]) -> dict[UUID, InvalidJob]:
     circles = in_circles({job.id: job.after for job in jobs if job.after})
-    return {
-        job.id: _refusal(job, circles, "waits for this very job in the end") for job in jobs if job.id in circles
-    }
+    return {job.id: _refusal(job, circles, "waits for this very job in the end") for job in jobs if job.id in circles}
 
 
 def _fatherless(connection: Connection, jobs: Sequence[NewJob]) -> dict[UUID, InvalidJob]:
     wanted = {parent for job in jobs for parent in job.after}.difference(job.id for job in jobs)
     unknown = set(connection.execute(_UNKNOWN, {"ids": list(wanted)}).scalars()) if wanted else set()
-    return {
-        job.id: _refusal(job, unknown, "there is no such job") for job in jobs if not unknown.isdisjoint(job.after)
-    }
+    return {job.id: _refusal(job, unknown, "there is no such job") for job in jobs if not unknown.isdisjoint(job.after)}
 
 
 def _refusal(job: NewJob, parents: Collection[UUID], detail: str) -> InvalidJob:
-    return InvalidJob([FieldError(f"/after/{place}", detail) for place, each in enumerate(job.after) if each in parents])
+    return InvalidJob(
+        [FieldError(f"/after/{place}", detail) for place, each in enumerate(job.after) if each in parents]
+    )
 
 
 def _take_back_beneath_refused(connection: Connection, jobs: Sequence[NewJob], answers: dict[UUID, Answer]) -> None:

@@ -92,7 +92,7 @@ Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused | InvalidJob
 def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
     """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are.
 
-    Parents are for ``children.insert_children``.
+    Parents are not noted: ``children.insert_some`` does that.
     """
     answers: dict[UUID, Answer] = {}
     missing = list(jobs)
@@ -105,20 +105,6 @@ def insert_jobs(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
         if not missing:
             return [answers[job.id] for job in jobs]
     raise RuntimeError(f"rivals of {len(missing)} new jobs come and go faster than they can be looked at")
-
-
-def insert_some(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
-    """``insert_jobs`` for any number of jobs."""
-    parts = (jobs[start : start + MOST_AT_ONCE] for start in range(0, len(jobs), MOST_AT_ONCE))
-    return [answer for part in parts for answer in insert_jobs(connection, part)]
-
-
-def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
-    """``insert_some``, but if one is refused, the transaction is rolled back."""
-    answers = insert_some(connection, jobs)
-    if not all(isinstance(answer, Accepted) for answer in answers):
-        connection.rollback()
-    return answers
 
 
 def _explain(connection: Connection, missing: Sequence[NewJob]) -> dict[UUID, Answer]:

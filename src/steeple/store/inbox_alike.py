@@ -11,11 +11,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from steeple.domain.job import NewJob
-from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
+from steeple.errors import IdempotencyKeyReused, InvalidJob, UniqueKeyHeld
+from steeple.store.children import insert_some
 from steeple.store.encoding import dump
-from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE, Accepted, insert_some
+from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE, Accepted
 
-Refused = UniqueKeyHeld | IdempotencyKeyReused
+Refused = UniqueKeyHeld | IdempotencyKeyReused | InvalidJob
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,18 @@ class AlikeJobs:
 
 def insert_alike(connection: Connection, jobs: AlikeJobs) -> list[Refused]:
     """Insert ``jobs``; answers to those that are refused. They are not stored, the others are."""
-    if jobs.pattern.unique_key is not None or jobs.pattern.idempotency is not None:
+    if _needs_more(jobs.pattern):
         return [each for each in insert_some(connection, jobs.each()) if not isinstance(each, Accepted)]
     shared = _shared(jobs.pattern)
     for part in jobs.parts(MOST_AT_ONCE):
         connection.execute(INSERT_ALIKE, shared | {"jobs": part.rows()})
     return []
+
+
+def _needs_more(job: NewJob) -> bool:
+    """Whether a job like this can be refused, or has to do with others."""
+    has_key = job.unique_key is not None or job.idempotency is not None
+    return has_key or bool(job.after) or job.flow_id is not None
 
 
 def _shared(job: NewJob) -> dict[str, Any]:

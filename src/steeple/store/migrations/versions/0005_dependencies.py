@@ -1,4 +1,4 @@
-"""Jobs that wait for others: what each waits for, and the triggers that let it go in the transaction that ends those."""
+"""Jobs that wait for others: what each waits for, and what lets it go in the transaction that ends those."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 job_state = postgresql.ENUM(name="job_state", create_type=False)
 
 # What the functions do goes by indexes, however small the tables were when a session planned it.
-_BY_INDEX = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+_PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
 
 _DUE = ["queue", "priority", "run_at", "id"]
 
@@ -24,9 +24,8 @@ _DUE = ["queue", "priority", "run_at", "id"]
 # only if some other parent is found that nobody is just ending, and its edge is kept from that until we have committed:
 # whoever ends that parent later sees what was done here. Without such a witness, the child itself is locked, and then
 # looked at anew. Witnesses are the youngest parents, which as a rule end last.
-_SETTLE_CHILDREN = f"""
-CREATE FUNCTION steeple_settle_children(children uuid[], has_failure boolean) RETURNS void LANGUAGE plpgsql
-{_BY_INDEX} AS $$
+_SETTLE_CHILDREN = """
+CREATE FUNCTION steeple_settle_children(children uuid[], has_failure boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     waiting uuid[] := children;
     doomed uuid[];
@@ -65,8 +64,8 @@ BEGIN
             RETURNING child_id
         )
         SELECT array_agg(DISTINCT child_id) INTO waiting FROM ended;
-        UPDATE jobs SET state = 'CANCELLED', fence = fence + 1, finished_at = now(), held_by = NULL, has_children = false,
-            error = (
+        UPDATE jobs SET state = 'CANCELLED', fence = fence + 1, finished_at = now(), held_by = NULL,
+            has_children = false, error = (
                 SELECT json_build_object(
                     'type', 'ParentFailed', 'message', format('its parent %s ended %s', parent_id, ended_as),
                     'traceback', NULL, 'reason', 'parent_failed'
@@ -82,11 +81,10 @@ $$
 """
 
 # Notes how jobs end for which others wait, and settles those. A statement that ends many calls this first, in the same
-# transaction, which is far quicker than their triggers one by one. Everybody locks in one order: what is noted, then the
-# children, but for those with many parents yet to end, which will not be let go now.
-_END_PARENTS = f"""
-CREATE FUNCTION steeple_end_parents(parents uuid[], outcomes job_state[]) RETURNS void LANGUAGE plpgsql
-{_BY_INDEX} AS $$
+# transaction, which is far quicker than their triggers one by one. Everybody locks in one order: what is noted, then
+# the children, but for those with many parents yet to end, which will not be let go now.
+_END_PARENTS = """
+CREATE FUNCTION steeple_end_parents(parents uuid[], outcomes job_state[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     edges tid[];
     children uuid[];
@@ -147,9 +145,9 @@ $$
 
 # Has new jobs wait for their parents, once both are committed, or lets them go where those have ended already. Jobs
 # and parents are locked in one order. A parent that is gone counts as cancelled. Gives the lanes of those that are due.
-_CONFIRM_CHILDREN = f"""
-CREATE FUNCTION steeple_confirm_children(wanted uuid[]) RETURNS TABLE (lane_queue text, lane_priority smallint, due bigint)
-LANGUAGE plpgsql {_BY_INDEX} AS $$
+_CONFIRM_CHILDREN = """
+CREATE FUNCTION steeple_confirm_children(wanted uuid[])
+RETURNS TABLE (lane_queue text, lane_priority smallint, due bigint) LANGUAGE plpgsql AS $$
 DECLARE
     children uuid[];
 BEGIN
@@ -215,6 +213,8 @@ def upgrade() -> None:
     )
     for statement in (_SETTLE_CHILDREN, _END_PARENTS, _PARENT_ENDED, _CHILD_DELETED, _CONFIRM_CHILDREN):
         op.execute(statement)
+    for function in ("settle_children", "end_parents", "confirm_children"):
+        op.execute(f"ALTER FUNCTION steeple_{function} {_PLANNING}")
     for statement in (_ENDS, _DELETED_AS_PARENT, _DELETED_AS_CHILD):
         op.execute(statement)
 
