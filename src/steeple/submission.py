@@ -7,16 +7,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from uuid_utils.compat import uuid7
 
-from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.job import Idempotency, NewJob, ParentFailure
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
 from steeple.errors import InvalidJob, TooLarge
 from steeple.faults import UNSTORABLE, field_errors, is_storable
 from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
+
+_LATER_OPTIONS = ("after", "on_parent_failure", "flow_id")
 
 LONGEST_SECONDS = 3650 * 86400.0
 """Ten years: the longest delay and time-out."""
@@ -38,6 +49,15 @@ def _in_utc(moment: datetime) -> datetime:
     except OverflowError:
         raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
+
+def _ids(parents: object) -> object:
+    """Handles, and steps of a flow, as well as ids; one of them need not be a list."""
+    given = parents if isinstance(parents, list | tuple | set | frozenset) else [parents]
+    return [getattr(each, "id", each) for each in given]
+
+
+MOST_PARENTS = 10_000
+"""Of one job."""
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
@@ -63,6 +83,8 @@ class JobOptions(BaseModel):
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
+    on_parent_failure: ParentFailure = ParentFailure.CANCEL
+    flow_id: UUID | None = None
 
     @model_validator(mode="after")
     def _one_time_to_run(self) -> Self:
@@ -78,6 +100,7 @@ class PythonOptions(JobOptions):
 
     retry: Retry | None = None
     idempotency_key: Key | None = None
+    after: Annotated[list[UUID], BeforeValidator(_ids), Field(max_length=MOST_PARENTS)] = Field(default_factory=list)
 
 
 def read_options(options: Mapping[str, Any]) -> PythonOptions:
@@ -89,11 +112,19 @@ def read_options(options: Mapping[str, Any]) -> PythonOptions:
 
 
 def new_job(
-    task: TaskRecord, args: str, options: JobOptions, *, limit: int, idempotency: Idempotency | None = None
+    task: TaskRecord,
+    args: str,
+    options: JobOptions,
+    *,
+    limit: int,
+    idempotency: Idempotency | None = None,
+    after: Sequence[UUID] = (),
 ) -> NewJob:
     """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``."""
     _require_small(args, limit)
-    retry = options.retry if isinstance(options, PythonOptions) else None
+    retry = None
+    if isinstance(options, PythonOptions):
+        retry, after = options.retry, options.after
     return NewJob(
         id=new_id(),
         task=task.name,
@@ -109,6 +140,9 @@ def new_job(
         max_attempts=options.max_attempts or (retry or task.retry).max_attempts,
         retry=retry,
         idempotency=idempotency,
+        after=tuple(after),
+        on_parent_failure=options.on_parent_failure,
+        flow_id=options.flow_id,
     )
 
 
@@ -127,8 +161,16 @@ def _require_small(args: str, limit: int) -> None:
 
 def request_hash(task: str, args: str, options: PythonOptions) -> bytes:
     """Tells a repeated request from another one, by what was asked for; what the task decides may change meanwhile."""
-    asked = options.model_dump(mode="json", exclude={"idempotency_key"})
+    asked = options.model_dump(mode="json", exclude={"idempotency_key", *_unsaid(options)})
     return hashlib.sha256(json.dumps([task, args, asked]).encode()).digest()
+
+
+def _unsaid(options: PythonOptions) -> set[str]:
+    """Options that came later, where nothing is said about them: so requests of before are still the same."""
+    fields = PythonOptions.model_fields
+    return {
+        name for name in _LATER_OPTIONS if getattr(options, name) == fields[name].get_default(call_default_factory=True)
+    }
 
 
 def new_id() -> UUID:

@@ -1,8 +1,9 @@
 """Replies as JSON text. What is JSON in the database goes out as it is, so that numbers stay exact."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from steeple.domain.job import NewJob
 from steeple.store.inbox import Accepted
@@ -10,6 +11,7 @@ from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
 
 _quoted = json.encoder.encode_basestring
+_ALONE = '"after":[],"on_parent_failure":null,"flow_id":null'
 
 
 def job_text(job: JobView) -> str:
@@ -24,8 +26,17 @@ def job_text(job: JobView) -> str:
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
         f'"result":{job.result or "null"},"error":{job.error or "null"},'
         f'"cancel_requested_at":{_time(job.cancel_requested_at)},"stop":{job.stop or "null"},'
-        f'"schedule_id":{_text(schedule_id)}}}'
+        f'"schedule_id":{_text(schedule_id)},{_relations(job.after, job.on_parent_failure, job.flow_id)}}}'
     )
+
+
+def _relations(after: Sequence[UUID], on_parent_failure: str | None, flow_id: UUID | None) -> str:
+    """The members that tell what a job has to do with others."""
+    if not after and flow_id is None:
+        return _ALONE
+    parents = ",".join(_text(str(parent)) for parent in dict.fromkeys(after))
+    policy = _text(on_parent_failure if after else None)
+    return f'"after":[{parents}],"on_parent_failure":{policy},"flow_id":{_text(flow_id and str(flow_id))}'
 
 
 def new_job_text(job: NewJob, accepted: Accepted) -> str:
@@ -38,7 +49,8 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"unique_key":{_text(job.unique_key)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
-        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null}}'
+        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null,'
+        f"{_relations(job.after, job.on_parent_failure, job.flow_id)}}}"
     )
 
 

@@ -2,11 +2,12 @@
 
 A submit touches no parent's row, as it may be part of a transaction that stays open for long. So a child is stored
 unconfirmed. After the commit a short transaction of ours locks it and its parents, and has it wait for those that have
-not ended. What happens when they do is in triggers, in the transaction that ends them: ``migrations/0005``.
+not ended. What happens when they do, in the transaction that ends them, is in functions: ``migrations/0005``.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, text
 from steeple.domain.graph import beneath, in_circles
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane, Priority
+from steeple.domain.states import State
 from steeple.errors import FieldError, InvalidJob
 from steeple.store.inbox import MOST_AT_ONCE, Accepted, Answer, insert_jobs
 
@@ -41,13 +43,33 @@ SELECT lane_queue, lane_priority, due FROM steeple_confirm_children(CAST(:ids AS
 
 # Children that nobody has confirmed, the oldest first.
 _UNCONFIRMED = text("""
-SELECT id FROM jobs WHERE state = 'PENDING' AND held_by = 'unconfirmed' ORDER BY id LIMIT :limit
+SELECT id FROM (SELECT id FROM jobs WHERE state = 'PENDING' AND held_by = 'unconfirmed' OFFSET 0) AS unconfirmed
+ORDER BY id LIMIT :limit
+""")
+
+# What became of a job's parents. One that is no longer kept has nothing but the state in which it ended.
+_PARENTS = text("""
+SELECT parent_id AS id, COALESCE(jobs.state, ended_as) AS state, CAST(jobs.result AS text) AS result,
+       CAST(jobs.error AS text) AS error
+FROM job_parents LEFT JOIN jobs ON jobs.id = job_parents.parent_id
+WHERE child_id = :id AND parent_id > :after ORDER BY parent_id LIMIT :limit
 """)
 
 _EDGES_AT_ONCE = 10_000
+_PARENTS_AT_ONCE = 500
 
 _CONFIRMED_AT_ONCE = 500
 """Jobs whose rows, and those of their parents, are locked together."""
+
+
+@dataclass(frozen=True)
+class ParentView:
+    """A parent as its child sees it. ``result`` and ``error`` are JSON text."""
+
+    id: UUID
+    state: State
+    result: str | None
+    error: str | None
 
 
 def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
@@ -55,7 +77,7 @@ def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
 
     ``InvalidJob`` answers to a job that waits for one that does not exist or was refused, or for itself in the end.
     """
-    refused = _circular(jobs) or _fatherless(connection, jobs)
+    refused = _fatherless(connection, jobs) | _circular(jobs)
     answers: dict[UUID, Answer] = dict(refused)
     left = [job for job in jobs if job.id not in refused]
     for start in range(0, len(left), MOST_AT_ONCE):
@@ -88,6 +110,17 @@ def confirm(connection: Connection, ids: Sequence[UUID]) -> dict[Lane, int]:
             lane = Lane(row.lane_queue, Priority.from_rank(row.lane_priority))
             due[lane] = due.get(lane, 0) + row.due
     return due
+
+
+def read_parents(connection: Connection, job_id: UUID) -> list[ParentView]:
+    """What became of the jobs for which this one waited, some at a time: their results may be large."""
+    found: list[ParentView] = []
+    while True:
+        after = found[-1].id if found else UUID(int=0)
+        rows = connection.execute(_PARENTS, {"id": job_id, "after": after, "limit": _PARENTS_AT_ONCE}).all()
+        found += [ParentView(row.id, State(row.state), row.result, row.error) for row in rows]
+        if len(rows) < _PARENTS_AT_ONCE:
+            return found
 
 
 def _circular(jobs: Sequence[NewJob]) -> dict[UUID, InvalidJob]:

@@ -55,6 +55,13 @@ FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
 """)
 
+# Lets a job run that is held since a parent of it ended without success.
+_RUN_ANYWAY = text("""
+UPDATE jobs SET held_by = NULL, run_at = GREATEST(run_at, COALESCE(CAST(:now AS timestamptz), now()))
+WHERE id = :id AND state = 'PENDING' AND held_by = 'parent failed'
+RETURNING queue, priority
+""")
+
 # What tells whether an explicit retry has been done, and the job's lane. Locked, so that it is still so when it is.
 _FENCE = text("""
 SELECT fence, state IN ('SUCCESS', 'FAILED', 'CANCELLED') AS has_ended, queue, priority
@@ -183,13 +190,14 @@ def cancel(connection: Connection, job_id: UUID, *, now: datetime | None = None)
 
 
 def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) -> Lane:
-    """Start an ended job anew; returns its lane.
+    """Start an ended job anew, or one that is held since a parent of it failed; returns its lane.
 
     Raises ``JobNotFound``, ``StateConflict`` if it has not ended, ``UniqueKeyHeld`` if another job has its key by now.
     """
     try:
         with connection.begin_nested():
             row = connection.execute(_RETRY, {"id": job_id, "now": now}).first()
+            row = row or connection.execute(_RUN_ANYWAY, {"id": job_id, "now": now}).first()
     except IntegrityError as error:
         rival = connection.execute(_RIVAL, {"id": job_id}).first()
         if rival is None:  # it has just ended

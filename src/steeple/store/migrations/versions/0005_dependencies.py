@@ -11,7 +11,8 @@ depends_on = None
 
 job_state = postgresql.ENUM(name="job_state", create_type=False)
 
-# What the functions do goes by indexes, however small the tables were when a session planned it.
+# What the functions do goes by indexes, however small the tables were when a session planned it. Where they know the
+# ids, they compare states as text, so that the planner goes by the primary key and not through all that are held.
 _PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
 
 _DUE = ["queue", "priority", "run_at", "id"]
@@ -38,7 +39,8 @@ BEGIN
         WHERE witness.parent_id IS NULL;
     END IF;
     WHILE waiting IS NOT NULL LOOP
-        PERFORM FROM jobs WHERE id = ANY (waiting) AND state = 'PENDING' AND held_by = 'parents' ORDER BY id FOR UPDATE;
+        PERFORM FROM jobs WHERE id = ANY (waiting) AND CAST(state AS text) = 'PENDING' AND held_by = 'parents'
+        ORDER BY id FOR UPDATE;
         WITH judged AS MATERIALIZED (
             SELECT id, CASE
                 WHEN has_failure AND on_parent_failure <> 'run' AND EXISTS (
@@ -46,7 +48,7 @@ BEGIN
                 ) THEN on_parent_failure
                 WHEN NOT EXISTS (SELECT FROM job_parents WHERE child_id = jobs.id AND ended_as IS NULL) THEN 'let go'
                 END AS verdict
-            FROM jobs WHERE id = ANY (waiting) AND state = 'PENDING' AND held_by = 'parents'
+            FROM jobs WHERE id = ANY (waiting) AND CAST(state AS text) = 'PENDING' AND held_by = 'parents'
         ),
         decided AS (
             UPDATE jobs SET held_by = CASE WHEN verdict = 'hold' THEN 'parent failed' END,
@@ -99,7 +101,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM FROM jobs
-    WHERE state = 'PENDING' AND held_by = 'parents' AND id = ANY (ARRAY(
+    WHERE CAST(state AS text) = 'PENDING' AND held_by = 'parents' AND id = ANY (ARRAY(
         SELECT child FROM unnest(children) AS child
         WHERE (SELECT count(*) FROM (
                    SELECT FROM job_parents WHERE child_id = child AND ended_as IS NULL LIMIT 512
@@ -155,7 +157,7 @@ BEGIN
         wanted || ARRAY(SELECT parent_id FROM job_parents WHERE child_id = ANY (wanted) AND ended_as IS NULL)
     ) ORDER BY id FOR UPDATE;
     SELECT array_agg(id) INTO children FROM jobs
-    WHERE id = ANY (wanted) AND state = 'PENDING' AND held_by = 'unconfirmed';
+    WHERE id = ANY (wanted) AND CAST(state AS text) = 'PENDING' AND held_by = 'unconfirmed';
     UPDATE job_parents SET ended_as = COALESCE(parent.state, 'CANCELLED')
     FROM job_parents AS edge LEFT JOIN jobs AS parent ON parent.id = edge.parent_id
     WHERE edge.child_id = ANY (children) AND edge.ended_as IS NULL
@@ -168,7 +170,8 @@ BEGIN
     UPDATE jobs SET held_by = 'parents' WHERE id = ANY (children);
     PERFORM steeple_settle_children(children, true);
     RETURN QUERY SELECT queue, priority, count(*) FROM jobs
-        WHERE id = ANY (children) AND state = 'PENDING' AND held_by IS NULL AND run_at <= clock_timestamp()
+        WHERE id = ANY (children) AND CAST(state AS text) = 'PENDING' AND held_by IS NULL
+          AND run_at <= clock_timestamp()
         GROUP BY queue, priority;
 END
 $$
