@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -115,7 +116,7 @@ class Flow:
     def chain(self, *parts: Part) -> None:
         """Have each part wait for the one before it; of several side by side, each waits, and all are waited for."""
         steps = [[part] if isinstance(part, Step) else list(part) for part in parts]
-        for parents, children in zip(steps, steps[1:], strict=False):
+        for parents, children in pairwise(steps):
             self.join(parents, children)
 
     def join(self, parents: Iterable[Step], children: Iterable[Step]) -> None:

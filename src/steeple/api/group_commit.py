@@ -2,17 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import refusal
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
+from steeple.store.children import confirm, insert_all, insert_some
 from steeple.store.database import Database
 from steeple.store.engine import is_unavailable
-from steeple.store.inbox import Accepted, Answer, insert_all, insert_some
+from steeple.store.inbox import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
+from steeple.telemetry import events
 
 _MOST_JOBS = 1000
 _MOST_BYTES = 4 * 1024 * 1024
@@ -30,18 +33,31 @@ class _Waiting:
 class Inbox:
     """As many transactions at a time as there are ``lines``: while one waits for its commit, the next is made ready.
 
-    ``wake`` is told the lanes of jobs that are due, once they are committed.
+    ``wake`` is told the lanes of jobs that are due, once they are committed. ``single`` commits each statement by
+    itself.
     """
 
-    def __init__(self, lines: Sequence[InboxLine], batches: Database, wake: Callable[[dict[Lane, int]], None]) -> None:
+    def __init__(
+        self,
+        lines: Sequence[InboxLine],
+        batches: Database,
+        single: Database,
+        wake: Callable[[Mapping[Lane, int]], None],
+    ) -> None:
         self._idle = list(lines)
         self._batches = batches
+        self._single = single
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
         self._storing: set[asyncio.Task[None]] = set()
 
     async def put(self, job: NewJob) -> Accepted:
-        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does."""
+        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, ``InvalidJob``, or what the database does."""
+        if job.after:
+            (answer,) = await self.put_batch([job], partial=True)
+            if isinstance(answer, Accepted):
+                return answer
+            raise answer
         if len(self._waiting) >= _MOST_WAITING:
             raise refusal(Kind.UNAVAILABLE, f"{_MOST_WAITING} submits are waiting for the database already")
         waiting = _Waiting(job, asyncio.get_running_loop().create_future())
@@ -58,7 +74,22 @@ class Inbox:
         answers = await self._batches.run(lambda connection: insert(connection, jobs))
         if partial or all(isinstance(answer, Accepted) for answer in answers):
             self._tell(jobs, answers)
+            await self.confirm([job.id for job in jobs if job.after])
         return answers
+
+    async def confirm(self, children: Sequence[UUID]) -> None:
+        """Have stored jobs wait for their parents. What is stored stays so: should it fail, the scheduler does it."""
+        if not children:
+            return
+        try:
+            due = await self._single.run(lambda connection: confirm(connection, children))
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            events.database_failed(error)
+            return
+        if due:
+            self._wake(due)
 
     async def close(self) -> None:
         """Let go of the connections, once nothing is being stored."""
@@ -98,7 +129,9 @@ class Inbox:
     def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
         due: dict[Lane, int] = {}
         for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, Accepted) and not answer.is_replay and answer.run_at <= answer.created_at:
+            if job.after or not isinstance(answer, Accepted) or answer.is_replay:
+                continue
+            if answer.run_at <= answer.created_at:
                 lane = Lane(job.queue, job.priority)
                 due[lane] = due.get(lane, 0) + 1
         if due:

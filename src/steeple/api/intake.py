@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -15,7 +16,8 @@ from steeple.api.keyring import Caller
 from steeple.api.known_tasks import KnownTask, KnownTasks, require
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, refusal
-from steeple.api.requests import MOST_BATCH_JOBS, SubmitRequest
+from steeple.api.relations import Named, relate
+from steeple.api.requests import MOST_BATCH_JOBS, BatchJobRequest, SubmitRequest
 from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.domain.job import Idempotency, NewJob
 from steeple.errors import FieldError, InvalidJob, SteepleError
@@ -30,13 +32,14 @@ _MOST_MEMBERS = 50
 _NOT_AN_OBJECT = "is not an object"
 
 Refused = SteepleError | UnacceptableJson
+R = TypeVar("R", SubmitRequest, BatchJobRequest)
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request for a job. ``args`` is its text, number for number."""
 
-    request: SubmitRequest
+    request: SubmitRequest | BatchJobRequest
     args: str
 
 
@@ -45,7 +48,7 @@ def read_submit(text: str) -> Asked:
     members = strict_json.read_members(text)
     if members is None:
         raise UnacceptableJson([FieldError("", _NOT_AN_OBJECT)])
-    return Asked(_checked(text, members.keys()), members["args"])
+    return Asked(_checked(SubmitRequest, text, members.keys()), members["args"])
 
 
 def read_batch(text: str) -> list[Asked | Refused]:
@@ -73,16 +76,16 @@ def _read_item(number: int, value: object, text: str) -> Asked | Refused:
         return UnacceptableJson(found)
     members = strict_json.member_texts(text)
     try:
-        return Asked(_checked(text, members.keys()), members["args"])
+        return Asked(_checked(BatchJobRequest, text, members.keys()), members["args"])
     except (InvalidJob, UnacceptableJson) as error:
         return error
 
 
-def _checked(text: str, names: Set[str]) -> SubmitRequest:
+def _checked(model: type[R], text: str, names: Set[str]) -> R:
     if len(names) > _MOST_MEMBERS:
-        raise UnacceptableJson(_unknown(name for name in names if name not in SubmitRequest.model_fields))
+        raise UnacceptableJson(_unknown(name for name in names if name not in model.model_fields))
     try:
-        return SubmitRequest.model_validate_json(text, strict=True)
+        return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InvalidJob(field_errors(error, json.loads(text))) from None
 
@@ -115,15 +118,24 @@ class Intake:
                 found.append(self._job_of(tasks, each, key) if isinstance(each, Asked) else each)
             except SteepleError as error:
                 found.append(error)
-        return found
+        return relate([_named(each) for each in asked], found)
 
     def _job_of(self, tasks: Mapping[str, KnownTask], asked: Asked, idempotency: Idempotency | None) -> NewJob:
         return self._job(require(tasks, asked.request.task), asked, idempotency)
 
     def _job(self, task: KnownTask, asked: Asked, idempotency: Idempotency | None) -> NewJob:
-        job = new_job(task.record, asked.args, asked.request, limit=self._limit, idempotency=idempotency)
+        request = asked.request
+        after = request.after if isinstance(request, SubmitRequest) else ()
+        job = new_job(task.record, asked.args, request, limit=self._limit, idempotency=idempotency, after=after)
         task.check(asked.args)
         return job
+
+
+def _named(asked: Asked | Refused) -> Named | None:
+    """What a job of a batch is called in it, and whom it names."""
+    if not isinstance(asked, Asked) or not isinstance(asked.request, BatchJobRequest):
+        return None
+    return Named(asked.request.ref, tuple(asked.request.after))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ class Kind(Enum):
         "There is no such job",
         "No job has this id: it never existed, or it ended and its retention has passed.",
     )
+    FLOW_NOT_FOUND = (
+        "flow-not-found",
+        404,
+        "There is no such flow",
+        "No job that is kept belongs to a flow of this id: it never existed, or the retention of its jobs has passed.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -63,8 +69,17 @@ class Kind(Enum):
         409,
         "The job's state does not allow this",
         (
-            "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
-            "job can be changed. `state` is the state that it is in."
+            "A job that has ended cannot be cancelled, one that has not ended cannot be retried unless it is held since "
+            "a parent of it failed, and only a pending job can be changed. `state` is the state that it is in."
+        ),
+    )
+    FLOW_CONFLICT = (
+        "flow-conflict",
+        409,
+        "The flow's state does not allow this",
+        (
+            "A flow can be cancelled as long as one of its jobs has not ended, and started anew if one has failed, was "
+            "cancelled, or is held. `state` is the state that it is in."
         ),
     )
     UNIQUE_KEY_HELD = (

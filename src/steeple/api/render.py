@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from steeple.domain.job import NewJob
+from steeple.store.flows import FlowJob, FlowView
 from steeple.store.inbox import Accepted
 from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
@@ -36,7 +37,8 @@ def _relations(after: Sequence[UUID], on_parent_failure: str | None, flow_id: UU
         return _ALONE
     parents = ",".join(_text(str(parent)) for parent in dict.fromkeys(after))
     policy = _text(on_parent_failure if after else None)
-    return f'"after":[{parents}],"on_parent_failure":{policy},"flow_id":{_text(flow_id and str(flow_id))}'
+    flow = _text(None if flow_id is None else str(flow_id))
+    return f'"after":[{parents}],"on_parent_failure":{policy},"flow_id":{flow}'
 
 
 def new_job_text(job: NewJob, accepted: Accepted) -> str:
@@ -51,6 +53,24 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
         f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null,'
         f"{_relations(job.after, job.on_parent_failure, job.flow_id)}}}"
+    )
+
+
+def flow_text(flow: FlowView) -> str:
+    """The flow, its first jobs in short."""
+    counts = ",".join(f'"{state.value}":{jobs}' for state, jobs in flow.counts.items())
+    return (
+        f'{{"id":"{flow.id}","name":{_text(flow.name)},"state":"{flow.state.value}","counts":{{{counts}}},'
+        f'"held":{flow.held},"created_at":{_time(flow.created_at)},"finished_at":{_time(flow.finished_at)},'
+        f'"jobs":[{",".join(map(_flow_job_text, flow.jobs))}],"has_more":{"true" if flow.has_more else "false"}}}'
+    )
+
+
+def _flow_job_text(job: FlowJob) -> str:
+    parents = ",".join(_text(str(parent)) for parent in job.after)
+    return (
+        f'{{"id":"{job.id}","task":{_text(job.task)},"state":"{job.state.value}","held_by":{_text(job.held_by)},'
+        f'"after":[{parents}]}}'
     )
 
 

@@ -40,7 +40,8 @@ class Services:
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)
         self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
-        self.inbox = Inbox([InboxLine(self._submits) for _ in range(_SUBMITTERS)], self.writes, self.wakes.wake)
+        lines = [InboxLine(self._submits) for _ in range(_SUBMITTERS)]
+        self.inbox = Inbox(lines, self.writes, self.reads, self.wakes.wake)
 
     async def close(self) -> None:
         self.watcher.release()
