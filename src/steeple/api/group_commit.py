@@ -10,9 +10,9 @@ from steeple.api.problem_kinds import Kind
 from steeple.api.problems import refusal
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
-from steeple.store.children import confirm, insert_all, insert_some
+from steeple.store.children import CONFIRMED_AT_ONCE, confirm, insert_all, insert_some
 from steeple.store.database import Database
-from steeple.store.engine import is_unavailable
+from steeple.store.engine import Connection, is_unavailable
 from steeple.store.inbox import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
 from steeple.telemetry import events
@@ -33,26 +33,23 @@ class _Waiting:
 class Inbox:
     """As many transactions at a time as there are ``lines``: while one waits for its commit, the next is made ready.
 
-    ``wake`` is told the lanes of jobs that are due, once they are committed. ``single`` commits each statement by
-    itself.
+    ``wake`` is told the lanes of jobs that are due, once they are committed.
     """
 
     def __init__(
-        self,
-        lines: Sequence[InboxLine],
-        batches: Database,
-        single: Database,
-        wake: Callable[[Mapping[Lane, int]], None],
+        self, lines: Sequence[InboxLine], batches: Database, wake: Callable[[Mapping[Lane, int]], None]
     ) -> None:
         self._idle = list(lines)
         self._batches = batches
-        self._single = single
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
         self._storing: set[asyncio.Task[None]] = set()
 
     async def put(self, job: NewJob) -> Accepted:
-        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, ``InvalidJob``, or what the database does."""
+        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does.
+
+        ``InvalidJob`` if it waits for a job that does not exist.
+        """
         if job.after:
             (answer,) = await self.put_batch([job], partial=True)
             if isinstance(answer, Accepted):
@@ -79,17 +76,15 @@ class Inbox:
 
     async def confirm(self, children: Sequence[UUID]) -> None:
         """Have stored jobs wait for their parents. What is stored stays so: should it fail, the scheduler does it."""
-        if not children:
-            return
         try:
-            due = await self._single.run(lambda connection: confirm(connection, children))
+            for start in range(0, len(children), CONFIRMED_AT_ONCE):
+                part = children[start : start + CONFIRMED_AT_ONCE]
+                if due := await self._batches.run(_confirming(part)):
+                    self._wake(due)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             events.database_failed(error)
-            return
-        if due:
-            self._wake(due)
 
     async def close(self) -> None:
         """Let go of the connections, once nothing is being stored."""
@@ -151,3 +146,7 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
+
+
+def _confirming(children: Sequence[UUID]) -> Callable[[Connection], dict[Lane, int]]:
+    return lambda connection: confirm(connection, children)

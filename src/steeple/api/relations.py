@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 from uuid import UUID
 
 from steeple.api.strict_json import UnacceptableJson
 from steeple.domain.job import NewJob
-from steeple.errors import FieldError, InvalidJob
+from steeple.errors import FieldError, InvalidJob, SteepleError
 
-R = TypeVar("R", bound=Exception)
+Refused = SteepleError | UnacceptableJson
 
 _MOST_EDGES = 100_000
 """What all jobs of one request may wait for."""
@@ -23,7 +22,7 @@ class Named:
     after: tuple[str, ...]
 
 
-def relate(names: Sequence[Named | None], found: Sequence[NewJob | R]) -> list[NewJob | R | InvalidJob]:
+def relate(names: Sequence[Named | None], found: Sequence[NewJob | Refused]) -> list[NewJob | Refused]:
     """The jobs with their parents, where ``names`` says how they are called; what was refused stays so.
 
     Raises ``UnacceptableJson`` if it is too much for one request.
@@ -32,7 +31,7 @@ def relate(names: Sequence[Named | None], found: Sequence[NewJob | R]) -> list[N
     if edges > _MOST_EDGES:
         raise UnacceptableJson([FieldError("/jobs", f"wait for more than {_MOST_EDGES} jobs in all")])
     ids: dict[str, UUID] = {}
-    related: list[NewJob | R | InvalidJob] = []
+    related: list[NewJob | Refused] = []
     for named, job in zip(names, found, strict=True):
         if isinstance(job, NewJob) and named is not None and named.ref is not None:
             related.append(_call(job, named.ref, ids))

@@ -68,7 +68,7 @@ class SubmitRequest(_JobRequest):
 
     after: Annotated[
         list[UUID], Field(max_length=MOST_PARENTS, description="Ids of jobs that must end before it runs.")
-    ] = []
+    ] = Field(default_factory=list)
 
 
 class BatchJobRequest(_JobRequest):
@@ -81,7 +81,7 @@ class BatchJobRequest(_JobRequest):
             max_length=MOST_PARENTS,
             description="Jobs that must end before it runs: ids, or what a job of this batch has as `ref`.",
         ),
-    ] = []
+    ] = Field(default_factory=list)
 
 
 class BatchRequest(BaseModel):

@@ -41,7 +41,7 @@ class Services:
         self.readiness = Readiness(settings)
         self._submits = Database(settings, size=2 * _SUBMITTERS, is_atomic=False)
         lines = [InboxLine(self._submits) for _ in range(_SUBMITTERS)]
-        self.inbox = Inbox(lines, self.writes, self.reads, self.wakes.wake)
+        self.inbox = Inbox(lines, self.writes, self.wakes.wake)
 
     async def close(self) -> None:
         self.watcher.release()

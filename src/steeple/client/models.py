@@ -62,11 +62,38 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
+    after: tuple[str, ...] = ()
+    on_parent_failure: str | None = None
+    flow_id: str | None = None
 
     @property
     def is_finished(self) -> bool:
         """True if the job has ended and only an explicit retry will change it."""
         return self.state in TERMINAL_STATES
+
+
+class FlowJob(_OpenReply):
+    """A job of a flow, in short."""
+
+    id: str
+    task: str
+    state: str
+    held_by: str | None = None
+    after: tuple[str, ...] = ()
+
+
+class Flow(_OpenReply):
+    """Jobs that were submitted as one; ``jobs`` are the first of them, ``counts`` of all how many are in each state."""
+
+    id: str
+    name: str | None = None
+    state: str
+    counts: dict[str, int] = {}
+    held: int = 0
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+    jobs: tuple[FlowJob, ...] = ()
+    has_more: bool = False
 
 
 class JobPage(_Reply):

@@ -4,6 +4,7 @@ from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
+from steeple.store.flows import forget_flows
 from steeple.telemetry import events
 
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -41,4 +42,5 @@ class Prune:
 
     def _forget(self, connection: Connection) -> None:
         retention.forget_minutes(connection, self._retention)
+        forget_flows(connection, self._retention)
         workers.forget(connection, self._retention + _WORKERS_LONGER_SECONDS)

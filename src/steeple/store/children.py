@@ -58,7 +58,7 @@ WHERE child_id = :id AND parent_id > :after ORDER BY parent_id LIMIT :limit
 _EDGES_AT_ONCE = 10_000
 _PARENTS_AT_ONCE = 500
 
-_CONFIRMED_AT_ONCE = 500
+CONFIRMED_AT_ONCE = 500
 """Jobs whose rows, and those of their parents, are locked together."""
 
 
@@ -97,7 +97,7 @@ def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
     return answers
 
 
-def unconfirmed(connection: Connection, *, limit: int = _CONFIRMED_AT_ONCE) -> list[UUID]:
+def unconfirmed(connection: Connection, *, limit: int = CONFIRMED_AT_ONCE) -> list[UUID]:
     """Jobs whose submitter has not come to confirm them."""
     return list(connection.execute(_UNCONFIRMED, {"limit": limit}).scalars())
 
@@ -105,8 +105,8 @@ def unconfirmed(connection: Connection, *, limit: int = _CONFIRMED_AT_ONCE) -> l
 def confirm(connection: Connection, ids: Sequence[UUID]) -> dict[Lane, int]:
     """Have these jobs wait for their parents; how many are due at once, by lane. May be done again by anybody."""
     due: dict[Lane, int] = {}
-    for start in range(0, len(ids), _CONFIRMED_AT_ONCE):
-        for row in connection.execute(_CONFIRM, {"ids": list(ids[start : start + _CONFIRMED_AT_ONCE])}):
+    for start in range(0, len(ids), CONFIRMED_AT_ONCE):
+        for row in connection.execute(_CONFIRM, {"ids": list(ids[start : start + CONFIRMED_AT_ONCE])}):
             lane = Lane(row.lane_queue, Priority.from_rank(row.lane_priority))
             due[lane] = due.get(lane, 0) + row.due
     return due
