@@ -3,7 +3,6 @@
 A change of SQL names the text that it replaces, and fails if that is not there: no mutation outlives what it mutates.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ def _by_application_clock(
     return exchange.exchange(connection, finishes, claimant, limit, now=now)
 
 
-def _wake_and_store(backend: Backend, insert: Callable[[Connection], Any], due: Counter[Lane], caller: object) -> Any:
-    backend._wake(due)
+def _wake_and_store(backend: Backend, insert: Callable[[Connection], Any], afterwards: Any, caller: object) -> Any:
+    backend._wake(afterwards.due)
     return in_transaction(backend._open(), insert)
 
 

@@ -6,13 +6,14 @@ from uuid import UUID
 import pytest
 from racing import Act, Racer, race, together
 from sqlalchemy import Connection, text
+from uuid_utils.compat import uuid7
 
 from playground import Playground, end
-from steeple.domain.job import ClaimedJob, Hold, ParentFailure
+from steeple.domain.job import ClaimedJob, Hold, NewJob, ParentFailure
 from steeple.domain.states import State
 from steeple.embedded.processes import wait_until
 from steeple.store import transitions
-from steeple.store.children import confirm
+from steeple.store.children import confirm, insert_some
 from steeple.store.exchange import Claimant, exchange
 
 ROUNDS = 10
@@ -105,11 +106,6 @@ def test_a_submit_does_not_hold_up_those_who_end_its_parents(playground: Playgro
 
 
 def _submit(connection: Connection, parent: UUID) -> UUID:
-    from uuid_utils.compat import uuid7
-
-    from steeple.domain.job import NewJob
-    from steeple.store.children import insert_some
-
     job = NewJob(uuid7(), "t", "{}", after=(parent,))
     insert_some(connection, [job])
     return job.id

@@ -32,7 +32,8 @@ NOWHERE = Settings(database_url="postgresql://nobody@nowhere/none", broker_url=N
 
 @dataclass(frozen=True)
 class Row:
-    """A request that is right in everything but its key; ``of`` is the state of the job that it is about."""
+    """A request that is right in everything but its key; ``of`` is the state of the job that it is about, which is the
+    only one of its flow."""
 
     scope: Scope
     body: dict[str, Any] | None = None
@@ -49,6 +50,9 @@ ROWS = {
     ("GET", "/v1/jobs/{job_id}"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/attempts"): Row(Scope.READ),
     ("GET", "/v1/jobs/{job_id}/logs"): Row(Scope.READ),
+    ("GET", "/v1/flows/{flow_id}"): Row(Scope.READ),
+    ("POST", "/v1/flows/{flow_id}/cancel"): Row(Scope.WRITE),
+    ("POST", "/v1/flows/{flow_id}/retry"): Row(Scope.WRITE, of=State.FAILED),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/workers"): Row(Scope.READ),
@@ -81,7 +85,7 @@ class Stage:
         method, path = operation
         headers = [] if authorization is None else [(b"Authorization", authorization)]
         body = ROWS[operation].body
-        return self.api.http.request(method, path.format(job_id=job_id), json=body, headers=headers)
+        return self.api.http.request(method, path.format(job_id=job_id, flow_id=job_id), json=body, headers=headers)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
@@ -95,8 +99,11 @@ class Stage:
         """A job in this state, in a queue of its own."""
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"
         if state is State.PENDING:
-            return self.playground.add(queue=queue, delay=3600.0, now=None)
-        return self.playground.ended(state, queue=queue, now=None).id
+            job_id = self.playground.add(queue=queue, delay=3600.0, now=None)
+        else:
+            job_id = self.playground.ended(state, queue=queue, now=None).id
+        self.playground.sql("UPDATE jobs SET flow_id = id WHERE id = :id", id=job_id)
+        return job_id
 
 
 def bearer(key: str) -> bytes:

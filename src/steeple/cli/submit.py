@@ -14,6 +14,7 @@ from steeple.cli import values
 from steeple.cli.faults import CommandFailed, explain
 from steeple.cli.jobs import AsJson, api, report_end
 from steeple.cli.output import note, write_json, write_line
+from steeple.domain.job import ParentFailure
 from steeple.domain.priority import Priority
 
 Moment = Annotated[datetime | None, typer.Option(parser=values.moment, metavar="TIME")]
@@ -40,6 +41,12 @@ def submit(
     max_attempts: Annotated[int | None, typer.Option(min=1)] = None,
     unique_key: Annotated[str | None, typer.Option(help="At most one active job holds it.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A job that must end before it. May be repeated.")
+    ] = None,
+    on_parent_failure: Annotated[
+        ParentFailure | None, typer.Option(help="What becomes of it if such a job ends without success.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `jobs wait` does.")] = False,
     wait_timeout: Annotated[
@@ -58,7 +65,7 @@ def submit(
         "expires_at": expires_at,
     }
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
-    options |= {"idempotency_key": idempotency_key}
+    options |= {"idempotency_key": idempotency_key, "after": after, "on_parent_failure": on_parent_failure}
     _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
 

@@ -72,30 +72,6 @@ class Job(_Reply):
         return self.state in TERMINAL_STATES
 
 
-class FlowJob(_OpenReply):
-    """A job of a flow, in short."""
-
-    id: str
-    task: str
-    state: str
-    held_by: str | None = None
-    after: tuple[str, ...] = ()
-
-
-class Flow(_OpenReply):
-    """Jobs that were submitted as one; ``jobs`` are the first of them, ``counts`` of all how many are in each state."""
-
-    id: str
-    name: str | None = None
-    state: str
-    counts: dict[str, int] = {}
-    held: int = 0
-    created_at: AwareDatetime
-    finished_at: AwareDatetime | None = None
-    jobs: tuple[FlowJob, ...] = ()
-    has_more: bool = False
-
-
 class JobPage(_Reply):
     """One page of a listing, newest job first; ``next_cursor`` is None on the last page."""
 

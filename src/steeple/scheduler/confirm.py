@@ -1,5 +1,6 @@
-"""Has jobs wait for their parents whose submitter did not come to it: it died after the commit, or joined a transaction of
-which nobody tells us the end. The next ``wake_due`` wakes the lanes of those that need not wait."""
+"""Has jobs wait for their parents whose submitter did not come to it: it died after the commit, or they joined a
+transaction of whose end nobody tells us. The next ``wake_due`` wakes the lanes of those that need not wait.
+"""
 
 from steeple.store.children import CONFIRMED_AT_ONCE, confirm, unconfirmed
 from steeple.store.engine import Engine, in_transaction
