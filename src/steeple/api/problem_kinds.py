@@ -69,8 +69,8 @@ class Kind(Enum):
         409,
         "The job's state does not allow this",
         (
-            "A job that has ended cannot be cancelled, one that has not ended cannot be retried (unless it is held, as a"
-            " parent of it failed), and only a pending job can be changed. `state` is the state that it is in."
+            "A job that has ended cannot be cancelled, one that has not ended cannot be retried unless it is held since"
+            " a parent of it failed, and only a pending job can be changed. `state` is the state that it is in."
         ),
     )
     FLOW_CONFLICT = (
