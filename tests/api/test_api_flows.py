@@ -12,12 +12,17 @@ from steeple.domain.states import State
 from steeple.store.rollup import roll_up
 
 FLOW = "019ab4c2-7d1e-7a30-8f4e-2b6c1d9e0b11"
-ADD = {"task": "add", "args": {"a": 1, "b": 2}, "flow_id": FLOW}
+ADD: dict[str, Any] = {"task": "add", "args": {"a": 1, "b": 2}, "flow_id": FLOW}
 
 
 def diamond(api: Api) -> list[str]:
     """One, two that wait for it, and one that waits for both."""
-    jobs = [{"ref": "a"}, {"ref": "b", "after": ["a"]}, {"ref": "c", "after": ["a"]}, {"after": ["b", "c"]}]
+    jobs: list[dict[str, Any]] = [
+        {"ref": "a"},
+        {"ref": "b", "after": ["a"]},
+        {"ref": "c", "after": ["a"]},
+        {"after": ["b", "c"]},
+    ]
     reply = api.http.post("/v1/jobs/batch", json={"jobs": [ADD | job for job in jobs]})
     assert reply.status_code == 202, reply.text
     return [job["id"] for job in reply.json()["jobs"]]
@@ -109,7 +114,7 @@ def test_a_running_job_of_a_cancelled_flow_is_told(api: Api, playground: Playgro
 
 
 def test_held_jobs_of_a_flow_wait_for_a_decision(api: Api, playground: Playground) -> None:
-    jobs = [{"ref": "a"}, {"after": ["a"], "on_parent_failure": "hold"}]
+    jobs: list[dict[str, Any]] = [{"ref": "a"}, {"after": ["a"], "on_parent_failure": "hold"}]
     reply = api.http.post("/v1/jobs/batch", json={"jobs": [ADD | job for job in jobs]})
     run(playground, State.FAILED)
     assert (flow(api)["state"], flow(api)["held"]) == ("FAILED", 1)

@@ -207,7 +207,7 @@ def test_a_request_of_before_there_were_parents_is_still_the_same(app: Steeple, 
     app.submit("work", idempotency_key="k")
     with engine.begin() as connection:
         args, stored = connection.execute(text("SELECT CAST(args AS text), request_hash FROM jobs")).one()
-    said = {
+    said: dict[str, object] = {
         "queue": None,
         "priority": None,
         "run_at": None,

@@ -1,6 +1,7 @@
 """Parents and children that meet: ends at the same moment, a confirmation meanwhile, a cancel."""
 
 import random
+from contextlib import nullcontext
 from uuid import UUID
 
 import pytest
@@ -35,12 +36,14 @@ def running(playground: Playground, claimant: Claimant, count: int) -> tuple[Cla
     return tuple(sorted(jobs, key=lambda job: job.id))
 
 
-def test_the_last_two_parents_end_at_the_same_moment(playground: Playground) -> None:
+@pytest.mark.parametrize("is_by_witness", [True, False])
+def test_the_last_two_parents_end_at_the_same_moment(playground: Playground, is_by_witness: bool) -> None:
     """Neither sees the other's end, and yet the child is let go."""
     claimant = playground.worker()
     one, other = running(playground, claimant, 2)
     child = playground.add_after(one.id, other.id)
-    race(playground, finish(claimant, one), finish(claimant, other))
+    with playground.always_by_witness() if is_by_witness else nullcontext():
+        race(playground, finish(claimant, one), finish(claimant, other))
     assert playground.held_by(child) is None
 
 
@@ -53,7 +56,8 @@ def test_a_parent_that_is_left_is_found_whoever_ends_beside_it(playground: Playg
         playground.sql("UPDATE job_parents SET ended_as = NULL")
         playground.sql("UPDATE jobs SET has_children = true, state = 'RUNNING', fence = 1 WHERE queue <> 'c'")
         playground.sql("UPDATE jobs SET state = 'PENDING', fence = 0, held_by = 'parents' WHERE id = :id", id=child)
-        race(playground, finish(claimant, first), finish(claimant, second))
+        with playground.always_by_witness():
+            race(playground, finish(claimant, first), finish(claimant, second))
         assert playground.held_by(child) == Hold.PARENTS
         playground.finish(claimant, end(third, State.SUCCESS), now=None)
         assert playground.held_by(child) is None
