@@ -1,4 +1,4 @@
-"""Ten thousand jobs for which one more waits, beside as many that nobody waits for: what a fan-in costs each of them."""
+"""Ten thousand jobs for which one more waits, beside as many that nobody waits for: what a fan-in costs each."""
 
 from collections.abc import Mapping
 

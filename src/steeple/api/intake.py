@@ -118,7 +118,8 @@ class Intake:
                 found.append(self._job_of(tasks, each, key) if isinstance(each, Asked) else each)
             except SteepleError as error:
                 found.append(error)
-        return relate([_named(each) for each in asked], found)
+        names = [_named(each) for each in asked]
+        return relate(names, found) if any(names) else found
 
     def _job_of(self, tasks: Mapping[str, KnownTask], asked: Asked, idempotency: Idempotency | None) -> NewJob:
         return self._job(require(tasks, asked.request.task), asked, idempotency)
@@ -132,10 +133,11 @@ class Intake:
 
 
 def _named(asked: Asked | Refused) -> Named | None:
-    """What a job of a batch is called in it, and whom it names."""
+    """What a job of a batch is called in it, and whom it names; None if neither."""
     if not isinstance(asked, Asked) or not isinstance(asked.request, BatchJobRequest):
         return None
-    return Named(asked.request.ref, tuple(asked.request.after))
+    ref, after = asked.request.ref, asked.request.after
+    return Named(ref, tuple(after)) if ref is not None or after else None
 
 
 @dataclass(frozen=True)

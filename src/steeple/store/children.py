@@ -77,13 +77,14 @@ def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime
 
     ``InvalidJob`` answers to a job that waits for one that does not exist or was refused, or for itself in the end.
     """
-    refused = _fatherless(connection, jobs) | _circular(jobs)
+    has_parents = any(job.after for job in jobs)
+    refused = _fatherless(connection, jobs) | _circular(jobs) if has_parents else {}
     answers: dict[UUID, Answer] = dict(refused)
     left = [job for job in jobs if job.id not in refused]
     for start in range(0, len(left), MOST_AT_ONCE):
         part = left[start : start + MOST_AT_ONCE]
         answers |= zip((job.id for job in part), insert_jobs(connection, part, now=now), strict=True)
-    if any(job.after for job in jobs):
+    if has_parents:
         _take_back_beneath_refused(connection, jobs, answers)
         _insert_edges(connection, jobs, answers)
     return [answers[job.id] for job in jobs]

@@ -13,7 +13,7 @@ job_state = postgresql.ENUM(name="job_state", create_type=False)
 
 # What the functions do goes by indexes, however small the tables were when a session planned it. Where they know the
 # ids, they compare states as text, so that the planner goes by the primary key and not through all that are held.
-_PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+_PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off"
 
 _DUE = ["queue", "priority", "run_at", "id"]
 
