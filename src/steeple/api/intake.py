@@ -118,8 +118,8 @@ class Intake:
                 found.append(self._job_of(tasks, each, key) if isinstance(each, Asked) else each)
             except SteepleError as error:
                 found.append(error)
-        names = [_named(each) for each in asked]
-        return relate(names, found) if any(names) else found
+        named = [_named(each) for each in asked]
+        return relate(named, found) if any(named) else found
 
     def _job_of(self, tasks: Mapping[str, KnownTask], asked: Asked, idempotency: Idempotency | None) -> NewJob:
         return self._job(require(tasks, asked.request.task), asked, idempotency)
