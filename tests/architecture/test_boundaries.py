@@ -49,7 +49,13 @@ def test_only_the_store_holds_sql() -> None:
 
 
 def test_the_state_of_jobs_is_written_where_transitions_are() -> None:
-    assert _files_with(_SETS_STATE) == {"store/exchange.py", "store/transitions.py"}
+    """Those of a whole flow apart; and a job that is cancelled with its parent is by a function in the database."""
+    assert _files_with(_SETS_STATE) == {
+        "store/exchange.py",
+        "store/flows.py",
+        "store/transitions.py",
+        "store/migrations/versions/0005_dependencies.py",
+    }
 
 
 def test_jobs_come_into_being_in_one_place() -> None:

@@ -13,7 +13,20 @@ job_state = postgresql.ENUM(name="job_state", create_type=False)
 
 # What the functions do goes by indexes, however small the tables were when a session planned it. Where they know the
 # ids, they compare states as text, so that the planner goes by the primary key and not through all that are held.
-_PLANNING = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off"
+_PLANNING = (
+    """
+ALTER FUNCTION steeple_settle_children
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+""",
+    """
+ALTER FUNCTION steeple_end_parents
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+""",
+    """
+ALTER FUNCTION steeple_confirm_children
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+""",
+)
 
 _DUE = ["queue", "priority", "run_at", "id"]
 
@@ -194,6 +207,18 @@ WHEN (OLD.on_parent_failure IS NOT NULL) EXECUTE FUNCTION steeple_child_deleted(
 """
 
 
+_DROP = (
+    "DROP TRIGGER jobs_child_deleted ON jobs",
+    "DROP TRIGGER jobs_parent_deleted ON jobs",
+    "DROP TRIGGER jobs_parent_ended ON jobs",
+    "DROP FUNCTION steeple_confirm_children",
+    "DROP FUNCTION steeple_child_deleted",
+    "DROP FUNCTION steeple_parent_ended",
+    "DROP FUNCTION steeple_end_parents",
+    "DROP FUNCTION steeple_settle_children",
+)
+
+
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("held_by", sa.Text()))
     op.add_column("jobs", sa.Column("on_parent_failure", sa.Text()))
@@ -214,11 +239,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("flows_pkey")),
     )
-    for statement in (_SETTLE_CHILDREN, _END_PARENTS, _PARENT_ENDED, _CHILD_DELETED, _CONFIRM_CHILDREN):
-        op.execute(statement)
-    for function in ("settle_children", "end_parents", "confirm_children"):
-        op.execute(f"ALTER FUNCTION steeple_{function} {_PLANNING}")
-    for statement in (_ENDS, _DELETED_AS_PARENT, _DELETED_AS_CHILD):
+    functions = (_SETTLE_CHILDREN, _END_PARENTS, _PARENT_ENDED, _CHILD_DELETED, _CONFIRM_CHILDREN)
+    for statement in (*functions, *_PLANNING, _ENDS, _DELETED_AS_PARENT, _DELETED_AS_CHILD):
         op.execute(statement)
 
 
@@ -241,10 +263,8 @@ def _index(name: str, columns: list[str], where: str) -> None:
 
 
 def downgrade() -> None:
-    for trigger in ("jobs_child_deleted", "jobs_parent_deleted", "jobs_parent_ended"):
-        op.execute(f"DROP TRIGGER {trigger} ON jobs")
-    for function in ("confirm_children", "child_deleted", "parent_ended", "end_parents", "settle_children"):
-        op.execute(f"DROP FUNCTION steeple_{function}")
+    for statement in _DROP:
+        op.execute(statement)
     op.drop_table("flows")
     op.drop_table("job_parents")
     for index in ("jobs_flow", "jobs_held", "jobs_due"):
