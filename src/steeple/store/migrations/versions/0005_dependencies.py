@@ -252,10 +252,19 @@ def _create_job_parents() -> None:
         sa.Column("ended_as", job_state),
         sa.PrimaryKeyConstraint("child_id", "parent_id", name=op.f("job_parents_pkey")),
     )
-    for name, columns in (("to_end", ["parent_id", "child_id"]), ("awaited", ["child_id", "parent_id"])):
-        # The second condition, which always holds, keeps the planner from going through one index for the other.
-        condition = sa.text(f"ended_as IS NULL AND {columns[0]} IS NOT NULL")
-        op.create_index(f"job_parents_{name}", "job_parents", columns, postgresql_where=condition)
+    # The second condition, which always holds, keeps the planner from going through one of them for the other.
+    op.create_index(
+        "job_parents_to_end",
+        "job_parents",
+        ["parent_id", "child_id"],
+        postgresql_where=sa.text("ended_as IS NULL AND parent_id IS NOT NULL"),
+    )
+    op.create_index(
+        "job_parents_awaited",
+        "job_parents",
+        ["child_id", "parent_id"],
+        postgresql_where=sa.text("ended_as IS NULL AND child_id IS NOT NULL"),
+    )
 
 
 def _index(name: str, columns: list[str], where: str) -> None:
