@@ -52,6 +52,7 @@ _PARAMETERS = {
     ":tasks": "'{noop,sleep,compute,wait}'",
     ":starvation": "3600",
     ":limit": str(_BATCH),
+    ":ahead": "false",
 }
 
 
