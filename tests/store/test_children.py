@@ -15,6 +15,8 @@ from steeple.store import transitions
 from steeple.store.children import confirm, insert_some, unconfirmed
 from steeple.store.exchange import Claimant
 from steeple.store.inbox import Accepted
+from steeple.store.lanes import Work, find_work
+from steeple.store.queues import queue_statistics
 
 FAILURES = [State.FAILED, State.CANCELLED]
 
@@ -56,6 +58,15 @@ def test_a_child_that_is_let_go_is_due_from_then_on(playground: Playground) -> N
     playground.sql("UPDATE jobs SET run_at = now() - interval '1 h' WHERE id = :id", id=child)
     ended(playground, claimant, parent, State.SUCCESS)
     assert playground.value("SELECT now() - run_at < interval '10 s' FROM jobs WHERE id = :id", id=child)
+
+
+def test_what_is_held_wakes_nobody_and_counts_as_pending(playground: Playground) -> None:
+    parent = playground.running(now=None)
+    playground.add_after(parent.id, queue="children")
+    with playground.engine.begin() as connection:
+        assert find_work(connection) == Work({}, None)
+        (queue,) = [each for each in queue_statistics(connection) if each.name == "children"]
+    assert (queue.counts[State.PENDING], queue.oldest_wait) == (1, None)
 
 
 def test_a_child_with_a_time_of_its_own_waits_for_that_too(playground: Playground) -> None:
