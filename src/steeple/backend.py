@@ -22,7 +22,7 @@ from steeple.errors import JobNotFound
 from steeple.settings import Settings
 from steeple.store import flows, transitions
 from steeple.store.children import confirm, insert_some
-from steeple.store.engine import DatabaseError, create_engine, in_transaction
+from steeple.store.engine import create_engine, in_transaction, is_unavailable
 from steeple.store.flows import FlowView
 from steeple.store.inbox import Accepted
 from steeple.store.inbox_alike import AlikeJobs, insert_alike
@@ -157,7 +157,9 @@ class Backend:
             alone = self._open().execution_options(isolation_level="AUTOCOMMIT")
             try:
                 due.update(in_transaction(alone, lambda connection: confirm(connection, afterwards.unconfirmed)))
-            except DatabaseError as error:
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
                 events.database_failed(error)
         self._wake(due)
 

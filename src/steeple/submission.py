@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -52,8 +52,9 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _ids(parents: object) -> object:
     """Handles, and steps of a flow, as well as ids; one of them need not be a list."""
-    given = parents if isinstance(parents, list | tuple | set | frozenset) else [parents]
-    return [getattr(each, "id", each) for each in given]
+    if isinstance(parents, str | UUID) or hasattr(parents, "id") or not isinstance(parents, Iterable):
+        parents = [parents]
+    return [getattr(each, "id", each) for each in parents]
 
 
 MOST_PARENTS = 10_000

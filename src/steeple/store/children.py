@@ -49,7 +49,7 @@ ORDER BY id LIMIT :limit
 
 # What became of a job's parents. One that is no longer kept has nothing but the state in which it ended.
 _PARENTS = text("""
-SELECT parent_id AS id, COALESCE(jobs.state, ended_as) AS state, CAST(jobs.result AS text) AS result,
+SELECT parent_id AS id, COALESCE(jobs.state, ended_as, 'CANCELLED') AS state, CAST(jobs.result AS text) AS result,
        CAST(jobs.error AS text) AS error
 FROM job_parents LEFT JOIN jobs ON jobs.id = job_parents.parent_id
 WHERE child_id = :id AND parent_id > :after ORDER BY parent_id LIMIT :limit
