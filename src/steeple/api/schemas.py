@@ -243,7 +243,7 @@ class Live(_Reply):
 
 class Ready(_Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0003", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0005", "broker": "ok"}]}
     )
 
     status: str
