@@ -12,7 +12,7 @@ from steeple.domain.priority import Binding, Lane, Priority
 from steeple.domain.states import State
 from steeple.errors import InvalidJob
 from steeple.store import transitions
-from steeple.store.children import confirm, insert_some, unconfirmed
+from steeple.store.children import Awaited, confirm, insert_some, read_awaited, unconfirmed
 from steeple.store.exchange import Claimant
 from steeple.store.inbox import Accepted
 from steeple.store.lanes import Work, find_work
@@ -58,6 +58,16 @@ def test_a_child_that_is_let_go_is_due_from_then_on(playground: Playground) -> N
     playground.sql("UPDATE jobs SET run_at = now() - interval '1 h' WHERE id = :id", id=child)
     ended(playground, claimant, parent, State.SUCCESS)
     assert playground.value("SELECT now() - run_at < interval '10 s' FROM jobs WHERE id = :id", id=child)
+
+
+def test_whom_a_child_still_waits_for_can_be_told(playground: Playground) -> None:
+    claimant = playground.worker()
+    parents = playground.add_many(4, now=None)
+    child = playground.add_after(*parents)
+    ended(playground, claimant, parents[0], State.SUCCESS)
+    with playground.engine.begin() as connection:
+        assert read_awaited(connection, child, limit=2) == Awaited(3, tuple(parents[1:3]))
+        assert read_awaited(connection, parents[1]) == Awaited(0, ())
 
 
 def test_what_is_held_wakes_nobody_and_counts_as_pending(playground: Playground) -> None:

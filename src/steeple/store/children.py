@@ -55,6 +55,14 @@ FROM job_parents LEFT JOIN jobs ON jobs.id = job_parents.parent_id
 WHERE child_id = :id AND parent_id > :after ORDER BY parent_id LIMIT :limit
 """)
 
+# For which jobs one still waits: how many, and the first of them.
+_AWAITED = text("""
+SELECT (SELECT count(*) FROM job_parents WHERE child_id = :id AND ended_as IS NULL) AS total,
+       ARRAY(
+           SELECT parent_id FROM job_parents WHERE child_id = :id AND ended_as IS NULL ORDER BY parent_id LIMIT :limit
+       ) AS first
+""")
+
 _EDGES_AT_ONCE = 10_000
 _PARENTS_AT_ONCE = 500
 
@@ -70,6 +78,14 @@ class ParentView:
     state: State
     result: str | None
     error: str | None
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """The jobs for which another still waits: ``total`` of them, and the ``first`` few."""
+
+    total: int
+    first: tuple[UUID, ...]
 
 
 def insert_some(connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None) -> list[Answer]:
@@ -122,6 +138,12 @@ def read_parents(connection: Connection, job_id: UUID) -> list[ParentView]:
         found += [ParentView(row.id, State(row.state), row.result, row.error) for row in rows]
         if len(rows) < _PARENTS_AT_ONCE:
             return found
+
+
+def read_awaited(connection: Connection, job_id: UUID, *, limit: int = 20) -> Awaited:
+    """The parents of a job that have not ended: why it does not run."""
+    row = connection.execute(_AWAITED, {"id": job_id, "limit": limit}).one()
+    return Awaited(row.total, tuple(row.first))
 
 
 def _circular(jobs: Sequence[NewJob]) -> dict[UUID, InvalidJob]:
