@@ -116,6 +116,8 @@ class Flow:
     def chain(self, *parts: Part) -> None:
         """Have each part wait for the one before it; of several side by side, each waits, and all are waited for."""
         steps = [[part] if isinstance(part, Step) else list(part) for part in parts]
+        if not all(steps):
+            raise InvalidJob([FieldError("", "a part of a chain has one step at least")])
         for parents, children in pairwise(steps):
             self.join(parents, children)
 

@@ -151,6 +151,8 @@ def test_what_cannot_be_a_flow(app: Steeple, count: Count) -> None:
         circle.submit()
     with pytest.raises(InvalidJob, match="no step of this flow"):
         app.flow().chain(first, second)
+    with pytest.raises(InvalidJob, match="part of a chain"):
+        circle.chain(first, [], second)
     with pytest.raises(InvalidJob, match="/idempotency_key"):
         app.flow().add("work", idempotency_key="k")
     with pytest.raises(InvalidJob, match="/flow_id"):
