@@ -79,7 +79,7 @@ def test_every_refusal_is_declared_as_a_problem_with_an_example(document: dict[s
         expected |= set() if path in ("/livez", "/readyz") else {"401", "403", "421"}
         assert expected <= set(refusals), path
         assert ("400" in refusals) == ("requestBody" in operation) == ("415" in refusals) == ("413" in refusals), path
-        assert ("404" in refusals) == ("{job_id}" in path), path
+        assert ("404" in refusals) == ("_id}" in path), path
         for status, reply in refusals.items():
             (media_type,) = reply["content"]
             assert media_type == "application/problem+json", (method, path)

@@ -154,7 +154,13 @@ FAULTS = (
         "run_at",
     ),
     Fault("a failure that is overlooked", a_parent_fails, "end_parents", "IF failed IS NOT NULL", "IF false"),
-    Fault("a failure that lets nobody run", a_parent_fails, "settle_children", "on_parent_failure <> 'run' AND", ""),
+    Fault(
+        "a failure that concerns the wrong ones",
+        a_parent_fails,
+        "settle_children",
+        "on_parent_failure <> 'run' AND",
+        "on_parent_failure = 'run' AND",
+    ),
     Fault(
         "children of the cancelled forgotten",
         a_parent_fails,

@@ -204,7 +204,7 @@ def test_with_the_right_key_the_same_request_is_served(stage: Stage, operation: 
 
 @pytest.mark.parametrize("operation", [each for each in ROWS if each[0] == "GET"], ids=" ".join)
 def test_a_head_tells_no_more_than_a_get(stage: Stage, operation: tuple[str, str]) -> None:
-    reply = stage.api.http.head(operation[1].format(job_id=stage.job(State.PENDING)))
+    reply = stage.api.http.head(operation[1].format(job_id=(job := stage.job(State.PENDING)), flow_id=job))
     assert (reply.status_code, reply.content) == (401, b"")
 
 
