@@ -1,6 +1,7 @@
 """A database to play in, at a time of the test's choosing: jobs, workers, and what they do to each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,10 +11,11 @@ from sqlalchemy import Connection, Row, text
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Claim, ClaimedJob, Finish, JobError, NewJob, Reason
-from steeple.domain.priority import Binding
+from steeple.domain.priority import Binding, Lane
 from steeple.domain.states import State
 from steeple.settings import Settings
 from steeple.store import workers
+from steeple.store.children import confirm, insert_some
 from steeple.store.engine import create_engine
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.inbox import insert_jobs
@@ -83,6 +85,23 @@ class Playground:
             insert_jobs(connection, jobs, now=now)
         return [job.id for job in jobs]
 
+    def add_after(self, *parents: UUID, is_confirmed: bool = True, **fields: Any) -> UUID:
+        """Submit a job that waits for others, now."""
+        job = NewJob(uuid7(), **({"task": "t", "args": "{}", "after": parents} | fields))
+        with self.engine.begin() as connection:
+            insert_some(connection, [job])
+        if is_confirmed:
+            self.confirm(job.id)
+        return job.id
+
+    def confirm(self, *ids: UUID) -> dict[Lane, int]:
+        with self.engine.begin() as connection:
+            return confirm(connection, ids)
+
+    def held_by(self, job_id: UUID) -> str | None:
+        found: str | None = self.value("SELECT held_by FROM jobs WHERE id = :id", id=job_id)
+        return found
+
     def worker(self, name: str = "w", *, slots: int = 2, binding: Binding | None = None, **fields: Any) -> Claimant:
         """Register a worker; the claimant is its first slot."""
         bound = binding or Binding()
@@ -134,6 +153,25 @@ class Playground:
     def attempts(self, job_id: UUID) -> list[Attempt]:
         rows = self.sql(_ATTEMPTS, id=job_id)
         return [Attempt(row.attempt, row.fence, State(row.state), row.reason) for row in rows]
+
+    @contextmanager
+    def rewritten(self, function: str, old: str, new: str) -> Iterator[None]:
+        """With another text in a function of the schema, for the length of the block."""
+        found = self.value("SELECT pg_get_functiondef(to_regproc(:name))", name=f"steeple_{function}")
+        assert old in found, f"steeple_{function} has no {old!r}"
+        try:
+            self._define(found.replace(old, new))
+            yield
+        finally:
+            self._define(found)
+
+    def _define(self, function: str) -> None:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(function.replace("%", "%%"))
+
+    def always_by_witness(self) -> AbstractContextManager[None]:
+        """Children are left alone by the sight of another parent that is yet to end, however few those are."""
+        return self.rewritten("end_parents", "< 512", "< 0")
 
     def transaction(self) -> Connection:
         """A connection for a test that holds a transaction open; close it."""

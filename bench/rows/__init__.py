@@ -4,6 +4,7 @@ from bench.row import Row
 from bench.rows import (
     batch,
     distant,
+    flows,
     full,
     held,
     history,
@@ -29,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     latency.ROW,
     posting.ROW,
     batch.ROW,
+    flows.ROW,
     full.ROW,
     held.ROW,
     distant.ROW,

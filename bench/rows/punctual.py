@@ -11,8 +11,8 @@ from bench.roster import STEEPLE, entrant_named
 from bench.row import Conditions, Figure, Row
 from steeple.domain.job import NewJob
 from steeple.settings import Settings
+from steeple.store.children import insert_some
 from steeple.store.engine import create_engine, in_transaction
-from steeple.store.inbox import insert_some
 from steeple.submission import new_id
 
 _PER_SECOND = 1000

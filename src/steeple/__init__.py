@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from steeple.client import AsyncClient as AsyncClient
     from steeple.client import Client as Client
     from steeple.context import Context as Context
+    from steeple.context import Parent as Parent
     from steeple.context import Reports as Reports
     from steeple.domain.priority import Priority as Priority
     from steeple.domain.retry import Retry as Retry
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from steeple.errors import RetryIn as RetryIn
     from steeple.errors import SteepleError as SteepleError
     from steeple.errors import TimedOut as TimedOut
+    from steeple.flow import Flow as Flow
+    from steeple.flow import FlowHandle as FlowHandle
     from steeple.handle import Handle as Handle
     from steeple.settings import Settings as Settings
 
@@ -28,7 +31,10 @@ _HOMES = {
     "Cancelled": "steeple.errors",
     "Client": "steeple.client",
     "Context": "steeple.context",
+    "Flow": "steeple.flow",
+    "FlowHandle": "steeple.flow",
     "Handle": "steeple.handle",
+    "Parent": "steeple.context",
     "Priority": "steeple.domain.priority",
     "Reject": "steeple.errors",
     "Reports": "steeple.context",

@@ -17,6 +17,7 @@ from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.schedule import Definition
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
+from steeple.flow import Flow, FlowHandle
 from steeple.handle import Handle
 from steeple.schedule_changes import declare
 from steeple.scheduling import define, read_declaration
@@ -137,7 +138,8 @@ class Steeple:
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
         ``retry``, ``unique_key``, ``unique_states``, ``unique_period`` (seconds), ``on_conflict``, ``tags``,
-        ``idempotency_key``.
+        ``idempotency_key``; ``after``, the ids or handles of jobs that must end before it runs, with
+        ``on_parent_failure``, ``cancel``, ``run`` or ``hold``; ``flow_id``.
 
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
@@ -193,6 +195,16 @@ class Steeple:
     def handle(self, job_id: UUID | str) -> Handle:
         """A handle of a job that was submitted earlier."""
         return Handle(UUID(str(job_id)), self._backend)
+
+    def flow(self, name: str | None = None) -> Flow:
+        """Jobs that depend on each other, to be put together and submitted as one."""
+        return Flow(
+            name, self._backend, lambda task, args, options: self._new_job(self._find(task), args, options, None)
+        )
+
+    def flow_handle(self, flow_id: UUID | str) -> FlowHandle:
+        """A handle of a flow that was submitted earlier."""
+        return FlowHandle(UUID(str(flow_id)), self._backend)
 
     def close(self) -> None:
         """Let go of the connections; the next submit opens them again."""

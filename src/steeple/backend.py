@@ -4,9 +4,10 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, event
@@ -19,9 +20,10 @@ from steeple.domain.priority import Lane, Priority
 from steeple.domain.waking import Crew
 from steeple.errors import JobNotFound
 from steeple.settings import Settings
-from steeple.store import transitions
-from steeple.store.engine import create_engine, in_transaction
-from steeple.store.inbox import insert_jobs
+from steeple.store import flows, transitions
+from steeple.store.children import confirm, insert_some
+from steeple.store.engine import create_engine, in_transaction, is_unavailable
+from steeple.store.flows import FlowView
 from steeple.store.inbox_alike import AlikeJobs, insert_alike
 from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_conflicts import Apart
@@ -29,6 +31,7 @@ from steeple.store.queue_settings import default_priorities
 from steeple.store.reads import JobView, read_job
 from steeple.store.tasks import all_tasks
 from steeple.store.workers import live_workers
+from steeple.telemetry import events
 
 T = TypeVar("T")
 
@@ -58,27 +61,37 @@ class Backend:
 
     def store(self, jobs: Sequence[NewJob], caller: Caller | None) -> list[Accepted]:
         """Store the jobs, all or none; gives back what each came to, an earlier job where a request is repeated."""
-        due = Counter(lane for lane in map(_lane_if_due, jobs) if lane is not None)
-        return self._store(lambda connection, apart: _insert(connection, jobs, apart), due, caller)
+        return self._store(lambda connection, apart: _insert(connection, jobs, apart), _Afterwards.of(jobs), caller)
+
+    def store_flow(self, flow_id: UUID, name: str | None, jobs: Sequence[NewJob], caller: Caller | None) -> None:
+        """Store a flow with all its jobs, or nothing."""
+
+        def insert(connection: Connection, apart: Apart | None) -> None:
+            flows.name_flow(connection, flow_id, name)
+            _insert(connection, jobs, apart)
+
+        self._store(insert, _Afterwards.of(jobs), caller)
 
     def store_alike(self, jobs: AlikeJobs, caller: Caller | None) -> list[Accepted] | None:
         """Store the jobs, all or none; None if all are new, or what each came to."""
-        lane = _lane_if_due(jobs.pattern)
-        due = Counter() if lane is None else Counter({lane: len(jobs.ids)})
-        return self._store(lambda connection, apart: _insert_alike(connection, jobs, apart), due, caller)
+        return self._store(
+            lambda connection, apart: _insert_alike(connection, jobs, apart), _Afterwards.of_alike(jobs), caller
+        )
 
-    def _store(self, insert: Callable[[Connection, Apart | None], T], due: Counter[Lane], caller: Caller | None) -> T:
-        """In a transaction of our own or in the caller's; wakes once that is committed."""
+    def _store(
+        self, insert: Callable[[Connection, Apart | None], T], afterwards: "_Afterwards", caller: Caller | None
+    ) -> T:
+        """In a transaction of our own or in the caller's; confirms and wakes once that is committed."""
         if caller is None:
             done = in_transaction(self._open(), lambda connection: insert(connection, None))
-            self._wake(due)
+            self._follow_up(afterwards)
             return done
         owner = caller() if isinstance(caller, scoped_session) else caller
         connection = _connection_of(owner)
         with connection.begin_nested():
             done = insert(connection, lambda work: in_transaction(self._open(), work))
         if isinstance(owner, Session):
-            self._wake_after_commit(owner, due)
+            self._follow_up_after_commit(owner, afterwards)
         return done
 
     def read(self, job_id: UUID) -> JobView:
@@ -89,6 +102,16 @@ class Backend:
 
     def cancel(self, job_id: UUID) -> None:
         in_transaction(self._open(), lambda connection: transitions.cancel(connection, job_id))
+
+    def read_flow(self, flow_id: UUID) -> FlowView:
+        return in_transaction(self._open(), lambda connection: flows.read_flow(connection, flow_id))
+
+    def cancel_flow(self, flow_id: UUID) -> None:
+        in_transaction(self._open(), lambda connection: flows.cancel_flow(connection, flow_id))
+
+    def retry_flow(self, flow_id: UUID) -> None:
+        restarted = in_transaction(self._open(), lambda connection: flows.retry_flow(connection, flow_id))
+        self._follow_up(_Afterwards(Counter(restarted.due), list(restarted.unconfirmed)))
 
     def registered(self, name: str) -> RegisteredTask | None:
         """A task that some worker registered, be it this very moment."""
@@ -132,20 +155,33 @@ class Backend:
             if self._engine is not None:
                 self._engine.dispose(close=False)
 
-    def _wake_after_commit(self, session: Session, due: Counter[Lane]) -> None:
+    def _follow_up_after_commit(self, session: Session, afterwards: "_Afterwards") -> None:
         if self not in session.info:
-            session.info[self] = Counter[Lane]()
+            session.info[self] = _Afterwards()
             event.listen(session, "after_commit", self._on_commit)
             event.listen(session, "after_transaction_end", self._on_transaction_end)
-        session.info[self].update(due)
+        session.info[self].add(afterwards)
 
     def _on_commit(self, session: Session) -> None:
         if not session.in_nested_transaction():  # the end of a savepoint is told as a commit too
-            self._wake(session.info[self])
+            self._follow_up(session.info[self])
 
     def _on_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
         if transaction.parent is None:
             session.info[self].clear()
+
+    def _follow_up(self, afterwards: "_Afterwards") -> None:
+        """What is committed stays so, whatever happens here: the scheduler confirms and wakes as well."""
+        due = afterwards.due.copy()
+        if afterwards.unconfirmed:
+            alone = self._open().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                due.update(in_transaction(alone, lambda connection: confirm(connection, afterwards.unconfirmed)))
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                events.database_failed(error)
+        self._wake(due)
 
     def _wake(self, due: Counter[Lane]) -> None:
         """Wake lanes with jobs that are due at once; later ones are the scheduler's. No broker set: all are."""
@@ -180,7 +216,7 @@ def _connection_of(caller: Connection | Session) -> Connection:
 
 
 def _insert(connection: Connection, jobs: Sequence[NewJob], apart: Apart | None) -> list[Accepted]:
-    return _all_accepted(insert_jobs(connection, jobs, apart=apart))
+    return _all_accepted(insert_some(connection, jobs, apart=apart))
 
 
 def _insert_alike(connection: Connection, jobs: AlikeJobs, apart: Apart | None) -> list[Accepted] | None:
@@ -197,7 +233,35 @@ def _all_accepted(answers: Sequence[Answer]) -> list[Accepted]:
 
 
 def _lane_if_due(job: NewJob) -> Lane | None:
-    return Lane(job.queue, job.priority) if job.run_at is None and not job.delay else None
+    is_due = job.run_at is None and not job.delay and not job.after
+    return Lane(job.queue, job.priority) if is_due else None
+
+
+@dataclass
+class _Afterwards:
+    """What is to be done once jobs are committed: lanes to be woken, and children to be confirmed."""
+
+    due: Counter[Lane] = field(default_factory=Counter)
+    unconfirmed: list[UUID] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, jobs: Sequence[NewJob]) -> Self:
+        due = Counter(lane for lane in map(_lane_if_due, jobs) if lane is not None)
+        return cls(due, [job.id for job in jobs if job.after])
+
+    @classmethod
+    def of_alike(cls, jobs: AlikeJobs) -> Self:
+        lane = _lane_if_due(jobs.pattern)
+        due = Counter() if lane is None else Counter({lane: len(jobs.ids)})
+        return cls(due, list(jobs.ids) if jobs.pattern.after else [])
+
+    def add(self, more: "_Afterwards") -> None:
+        self.due.update(more.due)
+        self.unconfirmed += more.unconfirmed
+
+    def clear(self) -> None:
+        self.due.clear()
+        self.unconfirmed.clear()
 
 
 class _Remembered(Generic[T]):

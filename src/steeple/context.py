@@ -1,17 +1,33 @@
 """What a running task knows of its job, and how it speaks of its progress."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self
 from uuid import UUID
 
+from steeple.domain.states import State
+
 _TESTING_ID = UUID("00000000-0000-7000-8000-000000000000")
 
 
+@dataclass(frozen=True)
+class Parent:
+    """What became of a job for which this one waited. ``result`` and ``error`` are as JSON has them.
+
+    A parent that is no longer kept has neither.
+    """
+
+    state: State
+    result: Any = None
+    error: Mapping[str, Any] | None = None
+
+
 class Reporter(Protocol):
-    """Where a context's reports go: in a worker to the database, a few times a second."""
+    """What stands between a context and the database: reports go there a few times a second."""
+
+    def parents(self, context: "Context") -> Mapping[UUID, Parent]: ...
 
     def progress(self, context: "Context", progress: str) -> None:
         """``progress`` is JSON text."""
@@ -27,6 +43,11 @@ class Reports:
     """Each ``progress``: the fraction and the text."""
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Each ``log``: the message and its fields."""
+    given: Mapping[UUID, Parent] = field(default_factory=dict)
+    """What ``parents`` gives."""
+
+    def parents(self, context: "Context") -> Mapping[UUID, Parent]:
+        return self.given
 
     def progress(self, context: "Context", progress: str) -> None:
         found = json.loads(progress)
@@ -56,6 +77,11 @@ class Context:
     def cancelled(self) -> bool:
         """True once the job was cancelled, its time is up, or the grace of its worker's shutdown has ended."""
         return self.is_cancelled()
+
+    @property
+    def parents(self) -> Mapping[UUID, Parent]:
+        """What became of the jobs for which this one waited, by their ids. Asks the database each time."""
+        return self.reporter.parents(self)
 
     def progress(self, fraction: float, text: str | None = None) -> None:
         """Say how far the work is: ``fraction`` from 0 to 1. Raises ``ValueError`` for any other number."""

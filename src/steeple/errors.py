@@ -10,7 +10,9 @@
     ├── InvalidJob                    an option of a job that is out of range
     ├── TooLarge                      a value over its size limit
     ├── JobNotFound
+    ├── FlowNotFound
     ├── StateConflict                 the job's state does not allow the action
+    ├── FlowConflict                  the flow's state does not allow the action
     ├── UniqueKeyHeld                 an active job holds the unique key
     ├── IdempotencyKeyReused          same idempotency key, another request
     ├── InvalidSchedule               a member of a schedule that cannot be
@@ -90,6 +92,18 @@ class JobNotFound(SteepleError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
         self.job_id = job_id
+
+
+class FlowNotFound(SteepleError):
+    def __init__(self, flow_id: str) -> None:
+        super().__init__(f"no flow {flow_id}")
+        self.flow_id = flow_id
+
+
+class FlowConflict(SteepleError):
+    def __init__(self, flow_id: str, state: str, action: str) -> None:
+        super().__init__(f"flow {flow_id} is {state}: nothing to {action}")
+        self.flow_id, self.state, self.action = flow_id, state, action
 
 
 class StateConflict(SteepleError):

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from uuid_utils.compat import uuid7
 
-from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.job import Idempotency, NewJob, ParentFailure
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
@@ -31,6 +32,8 @@ from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
 
 _NONE: Final[Mapping[str, Priority]] = MappingProxyType({})
+
+_LATER_OPTIONS = ("unique_states", "unique_period", "on_conflict", "after", "on_parent_failure", "flow_id")
 
 LONGEST_SECONDS = 3650 * 86400.0
 """Ten years: the longest delay and time-out."""
@@ -52,6 +55,16 @@ def _in_utc(moment: datetime) -> datetime:
     except OverflowError:
         raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
+
+def _ids(parents: object) -> object:
+    """Handles, and steps of a flow, as well as ids; one of them need not be a list."""
+    if isinstance(parents, str | UUID) or hasattr(parents, "id") or not isinstance(parents, Iterable):
+        parents = [parents]
+    return [getattr(each, "id", each) for each in parents]
+
+
+MOST_PARENTS = 10_000
+"""Of one job."""
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
@@ -80,6 +93,8 @@ class JobOptions(BaseModel):
     unique_period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     on_conflict: OnConflict | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
+    on_parent_failure: ParentFailure = ParentFailure.CANCEL
+    flow_id: UUID | None = None
 
     @model_validator(mode="after")
     def _one_time_to_run(self) -> Self:
@@ -110,6 +125,7 @@ class PythonOptions(JobOptions):
 
     retry: Retry | None = None
     idempotency_key: Key | None = None
+    after: Annotated[list[UUID], BeforeValidator(_ids), Field(max_length=MOST_PARENTS)] = Field(default_factory=list)
 
 
 def read_options(options: Mapping[str, Any]) -> PythonOptions:
@@ -133,15 +149,18 @@ def new_job(
     limit: int,
     idempotency: Idempotency | None = None,
     queue_priorities: Mapping[str, Priority] = _NONE,
+    after: Sequence[UUID] = (),
 ) -> NewJob:
     """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``.
 
     ``queue_priorities``: those of queues that have one of their own; needed if it ``leaves_priority`` to its queue.
     """
     _require_small(args, limit)
-    retry = options.retry if isinstance(options, PythonOptions) else None
+    retry = None
     queue = options.queue or task.queue
     of_queue = queue_priorities.get(queue) if leaves_priority(task, options) else None
+    if isinstance(options, PythonOptions):
+        retry, after = options.retry, options.after
     return NewJob(
         id=new_id(),
         task=task.name,
@@ -160,6 +179,9 @@ def new_job(
         max_attempts=options.max_attempts or (retry or task.retry).max_attempts,
         retry=retry,
         idempotency=idempotency,
+        after=tuple(after),
+        on_parent_failure=options.on_parent_failure,
+        flow_id=options.flow_id,
     )
 
 
@@ -190,13 +212,16 @@ def _require_small(args: str, limit: int) -> None:
 
 def request_hash(task: str, args: str, options: PythonOptions) -> bytes:
     """Tells a repeated request from another one, by what was asked for; what the task decides may change meanwhile."""
-    asked = options.model_dump(mode="json", exclude={"idempotency_key", *_unset(options)})
+    asked = options.model_dump(mode="json", exclude={"idempotency_key", *_unsaid(options)})
     return hashlib.sha256(json.dumps([task, args, asked]).encode()).digest()
 
 
-def _unset(options: PythonOptions) -> set[str]:
-    """Options that came with a later version, where they are not used: the hashes that are stored do not know them."""
-    return {name for name in ("unique_states", "unique_period", "on_conflict") if getattr(options, name) is None}
+def _unsaid(options: PythonOptions) -> set[str]:
+    """Options that came later, where nothing is said about them: so requests of before are still the same."""
+    fields = PythonOptions.model_fields
+    return {
+        name for name in _LATER_OPTIONS if getattr(options, name) == fields[name].get_default(call_default_factory=True)
+    }
 
 
 def new_id() -> UUID:

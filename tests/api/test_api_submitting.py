@@ -40,6 +40,9 @@ EVERY_MEMBER = {
     "cancel_requested_at",
     "stop",
     "schedule_id",
+    "after",
+    "on_parent_failure",
+    "flow_id",
 }
 
 

@@ -49,11 +49,14 @@ def test_only_the_store_holds_sql() -> None:
 
 
 def test_the_state_of_jobs_is_written_where_transitions_are() -> None:
+    """Those of a whole flow apart; and a job that is cancelled with its parent is by a function in the database."""
     assert _files_with(_SETS_STATE) == {
         "store/bulk.py",
         "store/exchange.py",
+        "store/flows.py",
         "store/purges.py",
         "store/transitions.py",
+        "store/migrations/versions/0007_dependencies.py",
     }
 
 

@@ -56,6 +56,11 @@ def test_submit_sends_every_option(jobs: Jobs, memory: Memory) -> None:
     assert (job["unique_key"], job["tags"], job["expires_at"]) == ("u", ["x", "y"], "2029-12-31T23:00:00Z")
 
 
+def test_submit_names_the_jobs_that_must_end_before(jobs: Jobs, memory: Memory) -> None:
+    job = memory.jobs[jobs.submitted("demo.noop", "--after", UNKNOWN, "--on-parent-failure", "run")]
+    assert (job["after"], job["on_parent_failure"]) == ([UNKNOWN], "run")
+
+
 def test_arguments_come_from_a_file_or_stdin(jobs: Jobs, memory: Memory, tmp_path: Path) -> None:
     path = tmp_path / "args.json"
     path.write_text('{"value": [1]}')

@@ -77,7 +77,7 @@ def _operations() -> dict[str, frozenset[str]]:
     api = create_app(None, Settings(database_url="postgresql://nobody@nowhere/nothing"))
     found: dict[str, frozenset[str]] = {}
     for route in api.routes:
-        path = re.sub(r"{(job|schedule|operation)_id}", "{id}", getattr(route, "path", ""))
+        path = re.sub(r"\{\w+_id\}", "{id}", getattr(route, "path", ""))
         found[path] = found.get(path, frozenset()) | frozenset(getattr(route, "methods", None) or ())
     return found
 

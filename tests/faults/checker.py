@@ -32,6 +32,7 @@ RULES: Mapping[str, Rule] = {
     "invariant 10": many.limits_hold,
     "invariant 11": many.claims_do_not_wait,
     "invariant 12": many.nothing_runs_unclaimed,
+    "parents": many.parents_end_first,
     "table of states": one.transitions_are_allowed,
     "times": one.claims_keep_to_times,
     "cancellation": one.cancels_are_heeded,

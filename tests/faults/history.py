@@ -74,6 +74,8 @@ class Row:
     idempotency_owner: str | None = None
     idempotency_key: str | None = None
     schedule_id: UUID | None = None
+    parents: tuple[UUID, ...] = ()
+    on_parent_failure: str | None = None
     is_cancel_requested: bool = False
     result: str | None = None
     error: str | None = None

@@ -59,7 +59,11 @@ CREATE OR REPLACE FUNCTION recorded_row(job jobs) RETURNS json LANGUAGE sql AS $
         'crashes', job.crashes, 'run_at', job.run_at, 'started_at', job.started_at, 'expires_at', job.expires_at,
         'worker_id', job.worker_id, 'slot', job.slot, 'unique_key', job.unique_key,
         'idempotency_owner', job.idempotency_owner, 'idempotency_key', job.idempotency_key,
-        'schedule_id', job.schedule_id, 'is_cancel_requested', job.cancel_requested_at IS NOT NULL,
+        'schedule_id', job.schedule_id,
+        'on_parent_failure', job.on_parent_failure,
+        'parents', CASE WHEN job.on_parent_failure IS NOT NULL
+                        THEN ARRAY(SELECT parent_id FROM job_parents WHERE child_id = job.id) END,
+        'is_cancel_requested', job.cancel_requested_at IS NOT NULL,
         'result', CAST(job.result AS text), 'error', CAST(job.error AS text)
     )
 $$;
@@ -251,6 +255,7 @@ def _row(found: dict[str, Any]) -> Row:
     given: dict[str, Any] = {each.name: found[each.name] for each in fields(Row) if each.name in found}
     given |= {name: datetime.fromisoformat(given[name]) for name in _INSTANTS if given[name] is not None}
     given |= {name: UUID(given[name]) for name in _IDS if given[name] is not None}
+    given["parents"] = tuple(map(UUID, given.get("parents") or ()))
     named = named_fence(*(json.loads(text) if text else None for text in (given["result"], given["error"])))
     return Row(**given | {"state": State(given["state"]), "fence_named": named})
 

@@ -97,6 +97,29 @@ def claims_do_not_wait(history: History) -> Iterator[Violation]:
                 yield Violation(claim.job_id, f"claimed and not started for {until - claim.at}", lines_shown)
 
 
+def parents_end_first(history: History) -> Iterator[Violation]:
+    """A job is claimed only when each of its parents has ended at least once, and well unless it runs whatever becomes
+    of them. Not if it was retried explicitly."""
+    for lines in history.by_job.values():
+        retried_at = next((line.number for line in lines if line.cause is Cause.RETRY), None)
+        for claim in lines:
+            if not claim.is_claim or claim.after is None or (retried_at or claim.number) < claim.number:
+                continue
+            for parent in claim.after.parents:
+                ends = set(_ends_before(history, parent, claim.number))
+                if not ends:
+                    yield Violation(claim.job_id, f"was claimed before its parent {parent} had ended", (claim,))
+                elif claim.after.on_parent_failure == "cancel" and State.SUCCESS not in ends:
+                    yield Violation(claim.job_id, f"was claimed though its parent {parent} failed", (claim,))
+
+
+def _ends_before(history: History, job_id: UUID, number: int) -> Iterator[State]:
+    """How a job had ended by then, each time that it was started."""
+    for line in history.by_job.get(job_id, ()):
+        if line.number < number and line.after is not None and line.after.state not in ACTIVE:
+            yield line.after.state
+
+
 def nothing_runs_unclaimed(history: History) -> Iterator[Violation]:
     """12. Nothing read from the broker is trusted: what runs was claimed, as this attempt under this fence; forged
     messages are dropped and counted. No claim is lost, also where the database was killed just after it."""

@@ -91,6 +91,52 @@ def test_8_two_jobs_of_one_fire(story: Story) -> None:
     assert broken(story) == {"invariant 8"}
 
 
+def family(story: Story, policy: str = "cancel") -> tuple[UUID, UUID]:
+    """A parent that runs, and its child."""
+    parent = story.submit()
+    story.claim(parent)
+    return parent, story.submit(parents=(parent,), on_parent_failure=policy)
+
+
+def test_a_child_that_is_claimed_when_its_parent_has_ended(story: Story) -> None:
+    parent, child = family(story)
+    story.finish(parent)
+    story.claim(child)
+    assert broken(story) == set()
+
+
+def test_a_child_that_is_claimed_before_its_parent_has_ended(story: Story) -> None:
+    _, child = family(story)
+    story.claim(child)
+    assert broken(story) == {"parents"}
+
+
+@pytest.mark.parametrize(("policy", "rules"), [("cancel", {"parents"}), ("run", set())])
+def test_a_child_that_is_claimed_though_its_parent_failed(story: Story, policy: str, rules: set[str]) -> None:
+    parent, child = family(story, policy)
+    story.finish(parent, State.FAILED)
+    story.claim(child)
+    assert broken(story) == rules
+
+
+def test_a_child_that_was_retried_explicitly_may_be_claimed(story: Story) -> None:
+    _, child = family(story)
+    story.cancel(child)
+    story.reply(Call.RETRY, child)
+    story.retry(child)
+    story.claim(child)
+    assert broken(story) == set()
+
+
+def test_a_parent_that_was_started_anew_has_ended_before(story: Story) -> None:
+    parent, child = family(story)
+    story.finish(parent)
+    story.reply(Call.RETRY, parent)
+    story.retry(parent)
+    story.claim(child)
+    assert broken(story) == set()
+
+
 def test_9_two_active_jobs_of_one_unique_key(story: Story) -> None:
     first = story.submit(unique_key="u")
     story.cancel(first)

@@ -3,7 +3,6 @@
 A change of SQL names the text that it replaces, and fails if that is not there: no mutation outlives what it mutates.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from steeple.api.services import services_of
 from steeple.backend import Backend
 from steeple.domain.job import Finish, NewJob
 from steeple.domain.priority import Lane
-from steeple.store import exchange, inbox, retention, transitions, workers
+from steeple.store import children, exchange, inbox, retention, transitions, workers
 from steeple.store.engine import in_transaction
 from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import InboxLine
@@ -68,8 +67,8 @@ def _by_application_clock(
     return exchange.exchange(connection, finishes, claimant, limit, now=now)
 
 
-def _wake_and_store(backend: Backend, insert: Callable[..., Any], due: Counter[Lane], caller: object) -> Any:
-    backend._wake(due)
+def _wake_and_store(backend: Backend, insert: Callable[..., Any], afterwards: Any, caller: object) -> Any:
+    backend._wake(afterwards.due)
     return in_transaction(backend._open(), lambda connection: insert(connection, None))
 
 
@@ -294,6 +293,24 @@ MUTATIONS: Sequence[Mutation] = (
         "edit of a running job",
         "an edit of a running job",
         _sql(transitions, "_EDIT", "AND state = 'PENDING' AND", "AND"),
+    ),
+    Mutation(
+        "claim of what is held", "a child of two", _sql(exchange, "_EXCHANGE", "held_by IS NULL AND", "", times=4)
+    ),
+    Mutation(
+        "finish that settles no children",
+        "a child of two",
+        _sql(exchange, "_EXCHANGE", "FROM held WHERE has_children AND target", "FROM held WHERE false AND target"),
+    ),
+    Mutation(
+        "finish that takes a failure for a success",
+        "a child of a failure",
+        _sql(exchange, "_EXCHANGE", "array_agg(CAST(target AS job_state))", "array_agg(CAST('SUCCESS' AS job_state))"),
+    ),
+    Mutation(
+        "children that no scheduler confirms",
+        "a crash before the confirmation",
+        _sql(children, "_UNCONFIRMED", "held_by = 'unconfirmed'", "held_by = 'nobody'"),
     ),
     Mutation(
         "prune of a job that has not ended",

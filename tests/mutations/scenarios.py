@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from families import a_child_of_a_failure, a_child_of_two, a_crash_before_the_confirmation
 from people import DEAD_AFTER, RETENTION, Wish
 from steps import (
     beat,
@@ -310,6 +311,9 @@ SCENARIOS: Mapping[str, Callable[[World], None]] = {
         a_retry_of_what_was_put_off,
         a_refused_retry_whose_reply_is_lost,
         an_edit_of_a_running_job,
+        a_child_of_two,
+        a_child_of_a_failure,
+        a_crash_before_the_confirmation,
         a_busy_day,
     )
 }

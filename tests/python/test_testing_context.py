@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from steeple import Context, Reports
+from steeple import Context, Parent, Reports, State
 
 
 def test_what_a_task_says_is_kept() -> None:
@@ -25,6 +25,12 @@ def test_a_context_without_reports_swallows_what_is_said() -> None:
     context = Context.testing()
     context.progress(1.0)
     context.log("x")
+
+
+def test_parents_can_be_given() -> None:
+    given = {UUID(int=1): Parent(State.SUCCESS, 12)}
+    assert Context.testing(reports=Reports(given=given)).parents == given
+    assert Context.testing().parents == {}
 
 
 def test_its_facts_can_be_chosen() -> None:

@@ -41,7 +41,8 @@ NOWHERE = Settings(database_url="postgresql://nobody@nowhere/none", broker_url=N
 
 @dataclass(frozen=True)
 class Row:
-    """A request that is right in everything but its key; ``of`` is the state of the job that it is about."""
+    """A request that is right in everything but its key; ``of`` is the state of the job that it is about, which is the
+    only one of its flow."""
 
     scope: Scope
     body: dict[str, Any] | None = None
@@ -75,6 +76,9 @@ ROWS = {
     ("GET", "/v1/operations"): Row(Scope.READ),
     ("GET", "/v1/operations/{operation_id}"): Row(Scope.READ),
     ("POST", "/v1/operations/{operation_id}/abort"): Row(Scope.WRITE),
+    ("GET", "/v1/flows/{flow_id}"): Row(Scope.READ),
+    ("POST", "/v1/flows/{flow_id}/cancel"): Row(Scope.WRITE),
+    ("POST", "/v1/flows/{flow_id}/retry"): Row(Scope.WRITE, of=State.FAILED),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/queues/{name}"): Row(Scope.READ),
@@ -118,7 +122,7 @@ class Stage:
 
     def path(self, pattern: str, about: object) -> str:
         queue = self.playground.value("SELECT max(queue) FROM jobs WHERE id = :id", id=about) or "q"
-        return pattern.format(job_id=about, schedule_id=about, operation_id=OPERATION, name=queue)
+        return pattern.format(job_id=about, schedule_id=about, operation_id=OPERATION, flow_id=about, name=queue)
 
     def everything(self) -> list[object]:
         """All that a call could have changed."""
@@ -152,6 +156,7 @@ class Stage:
         else:
             job_id = self.playground.ended(state, queue=queue, now=None).id
         self.playground.sql("INSERT INTO queues (name, paused_at) VALUES (:name, now())", name=queue)
+        self.playground.sql("UPDATE jobs SET flow_id = id WHERE id = :id", id=job_id)
         return job_id
 
 

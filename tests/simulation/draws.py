@@ -24,6 +24,8 @@ WISHES = st.builds(
     max_attempts=st.sampled_from([1, 2, 3, 4, 4]),
     key=st.sampled_from([None, None, 1, 2]),
     unique=st.sampled_from([None, None, 1]),
+    after=st.sampled_from([(), (), (), (1,), (2,), (1, 2)]),
+    runs_anyway=st.booleans(),
 )
 
 EDITS = st.builds(

@@ -55,7 +55,7 @@ def _round(world: World) -> None:
     if not world.slots():
         world.hire(1)
     scheduler = world.schedulers[0]
-    for tick in ("bury", "rescue", "expire", "roll_up", "wake_due"):
+    for tick in ("bury", "rescue", "expire", "confirm", "roll_up", "wake_due"):
         world.do(scheduler.actor, tick, partial(scheduler.tick, tick))
     while world.post.waiting:
         lane = world.post.waiting.pop(0)

@@ -23,7 +23,7 @@ from steeple.api.group_commit import Inbox
 from steeple.api.requests import NoQuery
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
-from steeple.errors import IdempotencyKeyReused, JobNotFound, SteepleError, UniqueKeyHeld
+from steeple.errors import IdempotencyKeyReused, InvalidJob, JobNotFound, SteepleError, UniqueKeyHeld
 from steeple.store.engine import DatabaseError
 from steeple.store.inbox_answers import Answer
 from steeple.store.inbox_line import InboxLine
@@ -94,7 +94,7 @@ class SimulatedApi:
         with self._journal.asking(Call.SUBMIT, idempotency=key, request=wish.body) as asked:
             try:
                 accepted = await self._inbox.put(job)
-            except (UniqueKeyHeld, IdempotencyKeyReused) as refusal:
+            except (UniqueKeyHeld, IdempotencyKeyReused, InvalidJob) as refusal:
                 asked.refused()
                 self._told(REFUSED.format(refusal))
             except DatabaseError as error:

@@ -156,7 +156,7 @@ class Promise(RuleBasedStateMachine):
     @move(
         3,
         lambda self: self.free.schedulers(),
-        tick=st.sampled_from(["wake_due", "rescue", "rescue", "bury", "expire", "roll_up", "prune"]),
+        tick=st.sampled_from(["wake_due", "rescue", "rescue", "bury", "expire", "confirm", "roll_up", "prune"]),
         go=GO,
     )
     def tick(self, tick: str, go: int) -> None:

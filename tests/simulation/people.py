@@ -17,9 +17,10 @@ from recorder import Journal
 import steeple.scheduler.wake_due
 from playground import NOW
 from steeple.backend import Backend
-from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.job import Idempotency, NewJob, ParentFailure
 from steeple.domain.priority import Lane, Priority
-from steeple.errors import IdempotencyKeyReused, SteepleError, UniqueKeyHeld
+from steeple.errors import IdempotencyKeyReused, InvalidJob, SteepleError, UniqueKeyHeld
+from steeple.scheduler.confirm import confirm_children
 from steeple.scheduler.expire import expire
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
@@ -51,6 +52,10 @@ class Wish:
     max_attempts: int = 3
     key: int | None = None
     unique: int | None = None
+    after: tuple[int, ...] = ()
+    """Its parents, by how many jobs before it they were asked for."""
+    runs_anyway: bool = False
+    """Also if a parent of it failed."""
 
     def __str__(self) -> str:
         facts = [f"plan {self.plan}", f"{self.max_attempts} attempts"]
@@ -59,12 +64,15 @@ class Wish:
         facts += [] if self.expires_in is None else [f"expires in {self.expires_in:g} s"]
         facts += [] if self.key is None else [f"idempotency key {self.key}"]
         facts += [] if self.unique is None else [f"unique key {self.unique}"]
+        facts += [f"waits for the job {back} before it" for back in self.after]
+        facts += ["whatever becomes of that"] if self.after and self.runs_anyway else []
         return ", ".join(facts)
 
     @property
     def body(self) -> str:
         """What tells one request from another."""
-        return f"{self.plan} {self.priority} {self.max_attempts} {self.unique} {self.delay} {self.expires_in}"
+        when = f"{self.delay} {self.expires_in} {self.after} {self.runs_anyway}"
+        return f"{self.plan} {self.priority} {self.max_attempts} {self.unique} {when}"
 
     def job(self, number: int, clock: float) -> NewJob:
         expires_at = None if self.expires_in is None else NOW + timedelta(seconds=clock + self.expires_in)
@@ -79,6 +87,8 @@ class Wish:
             expires_at=expires_at,
             max_attempts=self.max_attempts,
             idempotency=key,
+            after=tuple(UUID(int=number - back) for back in self.after if back < number),
+            on_parent_failure=ParentFailure.RUN if self.runs_anyway else ParentFailure.CANCEL,
         )
 
 
@@ -103,7 +113,7 @@ class SimulatedClient:
         with self._journal.asking(Call.SUBMIT, idempotency=key, request=wish.body) as asked:
             try:
                 (answer,) = self._backend.store([job], None)
-            except (UniqueKeyHeld, IdempotencyKeyReused) as refusal:
+            except (UniqueKeyHeld, IdempotencyKeyReused, InvalidJob) as refusal:
                 asked.refused()
                 self._told(REFUSED.format(refusal))
             except DatabaseError as error:
@@ -158,6 +168,7 @@ class SimulatedScheduler:
             "rescue": Rescue(engine, single, settings),
             "bury": lambda: in_transaction(single, lambda connection: bury(connection, DEAD_AFTER)),
             "expire": lambda: expire(single),
+            "confirm": lambda: confirm_children(single),
             "roll_up": lambda: roll_up(engine, single),
             "prune": Prune(engine, single, settings),
         }

@@ -14,7 +14,8 @@ from steeple.domain.priority import Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
 from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
-from steeple.store.inbox import insert_all, insert_jobs, insert_some
+from steeple.store.children import insert_all, insert_some
+from steeple.store.inbox import insert_jobs
 from steeple.store.inbox_answers import Accepted, Answer
 from steeple.submission import new_id
 

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from steeple.api import (
+    flows,
     health,
     job_changes,
     jobs,
@@ -37,6 +38,7 @@ _PARTS = (
     submits,
     jobs,
     job_changes,
+    flows,
     operations,
     schedules,
     schedule_actions,

@@ -31,6 +31,30 @@ JOB: Final[dict[str, Any]] = {
     "cancel_requested_at": None,
     "stop": None,
     "schedule_id": None,
+    "after": [],
+    "on_parent_failure": None,
+    "flow_id": None,
+}
+
+FLOW: Final[dict[str, Any]] = {
+    "id": "019ab4c2-7d1e-7a30-8f4e-2b6c1d9e0b11",
+    "name": "month-end",
+    "state": "RUNNING",
+    "counts": {"PENDING": 1, "RUNNING": 0, "SUCCESS": 1, "FAILED": 0, "CANCELLED": 0},
+    "held": 0,
+    "created_at": "2026-11-24T00:00:00Z",
+    "finished_at": None,
+    "jobs": [
+        {"id": JOB["id"], "task": "reports.render", "state": "SUCCESS", "held_by": None, "after": []},
+        {
+            "id": "019ab4c2-7d1e-7a30-8f4e-2b6c1d9e0b12",
+            "task": "reports.send",
+            "state": "PENDING",
+            "held_by": None,
+            "after": [JOB["id"]],
+        },
+    ],
+    "has_more": False,
 }
 
 OPERATION: Final[dict[str, Any]] = {

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import refusal
 from steeple.domain.job import NewJob
 from steeple.domain.priority import Lane
+from steeple.store.children import CONFIRMED_AT_ONCE, confirm, insert_all, insert_some
 from steeple.store.database import Database
-from steeple.store.engine import is_unavailable
-from steeple.store.inbox import insert_all, insert_jobs, insert_some
+from steeple.store.engine import Connection, is_unavailable
+from steeple.store.inbox import insert_jobs
 from steeple.store.inbox_answers import Accepted, Answer
 from steeple.store.inbox_line import HeldUp, InboxLine
+from steeple.telemetry import events
 
 _MOST_JOBS = 1000
 _MOST_BYTES = 4 * 1024 * 1024
@@ -43,7 +46,7 @@ class Inbox:
         self,
         lines: Sequence[InboxLine],
         batches: Database,
-        wake: Callable[[dict[Lane, int]], None],
+        wake: Callable[[Mapping[Lane, int]], None],
         *,
         keyed: Sequence[InboxLine] = (),
     ) -> None:
@@ -54,7 +57,15 @@ class Inbox:
         self._patient = asyncio.Semaphore(_MOST_PATIENT)
 
     async def put(self, job: NewJob) -> Accepted:
-        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does."""
+        """Store a job. Raises ``UniqueKeyHeld``, ``IdempotencyKeyReused``, or what the database does.
+
+        ``InvalidJob`` if it waits for a job that does not exist.
+        """
+        if job.after:
+            (answer,) = await self.put_batch([job], partial=True)
+            if isinstance(answer, Accepted):
+                return answer
+            raise answer
         return await (self._plain if job.unique_key is None else self._keyed).put(job)
 
     async def put_batch(self, jobs: Sequence[NewJob], *, partial: bool) -> list[Answer]:
@@ -63,7 +74,20 @@ class Inbox:
         answers = await self._batches.run(lambda connection: insert(connection, jobs))
         if partial or all(isinstance(answer, Accepted) for answer in answers):
             self._tell(jobs, answers)
+            await self.confirm([job.id for job in jobs if job.after])
         return answers
+
+    async def confirm(self, children: Sequence[UUID]) -> None:
+        """Have stored jobs wait for their parents. What is stored stays so: should it fail, the scheduler does it."""
+        try:
+            for start in range(0, len(children), CONFIRMED_AT_ONCE):
+                part = children[start : start + CONFIRMED_AT_ONCE]
+                if due := await self._batches.run(_confirming(part)):
+                    self._wake(due)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            events.database_failed(error)
 
     async def close(self) -> None:
         """Let go of the connections, once nothing is being stored."""
@@ -78,7 +102,7 @@ class Inbox:
     def _tell(self, jobs: Sequence[NewJob], answers: Sequence[Answer]) -> None:
         due: dict[Lane, int] = {}
         for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, Accepted) and answer.has_become_due:
+            if isinstance(answer, Accepted) and answer.has_become_due and not job.after:
                 lane = Lane(job.queue, job.priority)
                 due[lane] = due.get(lane, 0) + 1
         if due:
@@ -173,3 +197,7 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
+
+
+def _confirming(children: Sequence[UUID]) -> Callable[[Connection], dict[Lane, int]]:
+    return lambda connection: confirm(connection, children)

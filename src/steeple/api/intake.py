@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -15,7 +16,8 @@ from steeple.api.keyring import Caller
 from steeple.api.known_tasks import KnownTask, KnownTasks, require
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import Fault, refusal
-from steeple.api.requests import MOST_BATCH_JOBS, SubmitRequest
+from steeple.api.relations import Named, relate
+from steeple.api.requests import MOST_BATCH_JOBS, BatchJobRequest, SubmitRequest
 from steeple.api.strict_json import NotJson, UnacceptableJson
 from steeple.domain.job import Idempotency, NewJob
 from steeple.domain.priority import Priority
@@ -31,13 +33,14 @@ _MOST_MEMBERS = 50
 _NOT_AN_OBJECT = "is not an object"
 
 Refused = SteepleError | UnacceptableJson
+R = TypeVar("R", SubmitRequest, BatchJobRequest)
 
 
 @dataclass(frozen=True)
 class Asked:
     """A request for a job. ``args`` is its text, number for number."""
 
-    request: SubmitRequest
+    request: SubmitRequest | BatchJobRequest
     args: str
 
 
@@ -46,7 +49,7 @@ def read_submit(text: str) -> Asked:
     members = strict_json.read_members(text)
     if members is None:
         raise UnacceptableJson([FieldError("", _NOT_AN_OBJECT)])
-    return Asked(_checked(text, members.keys()), members["args"])
+    return Asked(_checked(SubmitRequest, text, members.keys()), members["args"])
 
 
 def read_batch(text: str) -> list[Asked | Refused]:
@@ -74,16 +77,16 @@ def _read_item(number: int, value: object, text: str) -> Asked | Refused:
         return UnacceptableJson(found)
     members = strict_json.member_texts(text)
     try:
-        return Asked(_checked(text, members.keys()), members["args"])
+        return Asked(_checked(BatchJobRequest, text, members.keys()), members["args"])
     except (InvalidJob, UnacceptableJson) as error:
         return error
 
 
-def _checked(text: str, names: Set[str]) -> SubmitRequest:
+def _checked(model: type[R], text: str, names: Set[str]) -> R:
     if len(names) > _MOST_MEMBERS:
-        raise UnacceptableJson(_unknown(name for name in names if name not in SubmitRequest.model_fields))
+        raise UnacceptableJson(_unknown(name for name in names if name not in model.model_fields))
     try:
-        return SubmitRequest.model_validate_json(text, strict=True)
+        return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InvalidJob(field_errors(error, json.loads(text))) from None
 
@@ -125,21 +128,32 @@ class Intake:
                     found.append(each)
             except SteepleError as error:
                 found.append(error)
-        return found
+        named = [_named(each) for each in asked]
+        return relate(named, found) if any(named) else found
 
     def _job(
         self, task: KnownTask, asked: Asked, idempotency: Idempotency | None, priorities: Mapping[str, Priority]
     ) -> NewJob:
+        request = asked.request
         job = new_job(
             task.record,
             asked.args,
-            asked.request,
+            request,
             limit=self._limit,
             idempotency=idempotency,
             queue_priorities=priorities,
+            after=request.after if isinstance(request, SubmitRequest) else (),
         )
         task.check(asked.args)
         return job
+
+
+def _named(asked: Asked | Refused) -> Named | None:
+    """What a job of a batch is called in it, and whom it names; None if neither."""
+    if not isinstance(asked, Asked) or not isinstance(asked.request, BatchJobRequest):
+        return None
+    ref, after = asked.request.ref, asked.request.after
+    return Named(ref, tuple(after)) if ref is not None or after else None
 
 
 @dataclass(frozen=True)

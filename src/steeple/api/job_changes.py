@@ -63,7 +63,10 @@ async def cancel_job(request: Request, caller: Writer, job_id: JobId, query: Ann
     openapi_extra=openapi.body(Nothing, {}, required=False),
 )
 async def retry_job(request: Request, caller: Writer, job_id: JobId, query: Annotated[NoQuery, Query()]) -> Response:
-    """A job that has ended, however it did, becomes pending with all its attempts before it."""
+    """A job that has ended, however it did, becomes pending with all its attempts before it, whatever its parents do.
+
+    One that is held since a parent of it failed runs all the same.
+    """
     wanted = job_id_of(job_id)
     services = services_of(request)
     await require_no_members(request, services.settings.max_body_bytes)

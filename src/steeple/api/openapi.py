@@ -41,6 +41,7 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
     schemas.Batch,
+    schemas.Flow,
     schemas.Attempts,
     schemas.Logs,
     schemas.Operation,
@@ -71,6 +72,7 @@ _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
     {"name": "schedules", "description": "When jobs are made by themselves."},
     {"name": "operations", "description": "One action on every job that matches a filter."},
+    {"name": "flows", "description": "Jobs that were submitted as one."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
     {"name": "workers", "description": "Who runs them."},
@@ -191,6 +193,11 @@ _EXAMPLES: Final[dict[Kind, tuple[str, tuple[Fault, ...], dict[str, Any]]]] = {
         f"job {examples.JOB['id']} is SUCCESS: cannot cancel",
         (),
         {"job_id": examples.JOB["id"], "state": "SUCCESS"},
+    ),
+    Kind.FLOW_CONFLICT: (
+        f"flow {examples.FLOW['id']} is SUCCESS: nothing to retry",
+        (),
+        {"flow_id": examples.FLOW["id"], "state": "SUCCESS"},
     ),
     Kind.UNIQUE_KEY_HELD: (
         f"unique key 'report:2026-10' is held by job {examples.JOB['id']}",

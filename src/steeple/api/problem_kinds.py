@@ -73,6 +73,12 @@ class Kind(Enum):
             "one: 1 to 100 letters, digits and `. _ : -`, a letter or digit first."
         ),
     )
+    FLOW_NOT_FOUND = (
+        "flow-not-found",
+        404,
+        "There is no such flow",
+        "No job that is kept belongs to a flow of this id: it never existed, or the retention of its jobs has passed.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,
@@ -84,8 +90,18 @@ class Kind(Enum):
         409,
         "The job's state does not allow this",
         (
-            "A job that has ended cannot be cancelled, one that has not ended cannot be retried, and only a pending "
-            "job can be changed. An operation that is done cannot be aborted. `state` is the state that it is in."
+            "A job that has ended cannot be cancelled, one that has not ended cannot be retried unless it is held since"
+            " a parent of it failed, and only a pending job can be changed. An operation that is done cannot be "
+            "aborted. `state` is the state that it is in."
+        ),
+    )
+    FLOW_CONFLICT = (
+        "flow-conflict",
+        409,
+        "The flow's state does not allow this",
+        (
+            "A flow can be cancelled as long as one of its jobs has not ended, and started anew if one has failed, was "
+            "cancelled, or is held. `state` is the state that it is in."
         ),
     )
     UNIQUE_KEY_HELD = (

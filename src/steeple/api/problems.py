@@ -119,6 +119,11 @@ def _of_steeple_error(error: errors.SteepleError) -> Problem | None:
             return Problem(Kind.TOO_LARGE, str(error), (Fault(f"/{error.what}", str(error)),))
         case errors.JobNotFound():
             return Problem(Kind.JOB_NOT_FOUND, str(error))
+        case errors.FlowNotFound():
+            return Problem(Kind.FLOW_NOT_FOUND, str(error))
+        case errors.FlowConflict():
+            facts = {"flow_id": error.flow_id, "state": error.state}
+            return Problem(Kind.FLOW_CONFLICT, str(error), members=facts)
         case errors.StateConflict():
             facts = {"job_id": error.job_id, "state": error.state}
             return Problem(Kind.STATE_CONFLICT, str(error), members=facts)

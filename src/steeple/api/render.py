@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from steeple.domain.job import NewJob
 from steeple.domain.states import State
+from steeple.store.flows import FlowJob, FlowView
 from steeple.store.inbox_answers import Accepted
 from steeple.store.reads import AttemptView, JobView
 from steeple.store.reports import Line
 
 _quoted = json.encoder.encode_basestring
+_ALONE = '"after":[],"on_parent_failure":null,"flow_id":null'
 
 
 def job_text(job: JobView) -> str:
@@ -26,8 +29,18 @@ def job_text(job: JobView) -> str:
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
         f'"result":{job.result or "null"},"error":{job.error or "null"},'
         f'"cancel_requested_at":{_time(job.cancel_requested_at)},"stop":{job.stop or "null"},'
-        f'"schedule_id":{_text(schedule_id)}}}'
+        f'"schedule_id":{_text(schedule_id)},{_relations(job.after, job.on_parent_failure, job.flow_id)}}}'
     )
+
+
+def _relations(after: Sequence[UUID], on_parent_failure: str | None, flow_id: UUID | None) -> str:
+    """The members that tell what a job has to do with others."""
+    if not after and flow_id is None:
+        return _ALONE
+    parents = ",".join(_text(str(parent)) for parent in dict.fromkeys(after))
+    policy = _text(on_parent_failure if after else None)
+    flow = _text(None if flow_id is None else str(flow_id))
+    return f'"after":[{parents}],"on_parent_failure":{policy},"flow_id":{flow}'
 
 
 def new_job_text(job: NewJob, accepted: Accepted) -> str:
@@ -42,7 +55,26 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"unique_until":{_time(until)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
-        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null}}'
+        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null,'
+        f"{_relations(job.after, job.on_parent_failure, job.flow_id)}}}"
+    )
+
+
+def flow_text(flow: FlowView) -> str:
+    """The flow, its first jobs in short."""
+    counts = ",".join(f'"{state.value}":{jobs}' for state, jobs in flow.counts.items())
+    return (
+        f'{{"id":"{flow.id}","name":{_text(flow.name)},"state":"{flow.state.value}","counts":{{{counts}}},'
+        f'"held":{flow.held},"created_at":{_time(flow.created_at)},"finished_at":{_time(flow.finished_at)},'
+        f'"jobs":[{",".join(map(_flow_job_text, flow.jobs))}],"has_more":{"true" if flow.has_more else "false"}}}'
+    )
+
+
+def _flow_job_text(job: FlowJob) -> str:
+    parents = ",".join(_text(str(parent)) for parent in job.after)
+    return (
+        f'{{"id":"{job.id}","task":{_text(job.task)},"state":"{job.state.value}","held_by":{_text(job.held_by)},'
+        f'"after":[{parents}]}}'
     )
 
 

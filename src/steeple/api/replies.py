@@ -59,14 +59,20 @@ def tagged_reply(request: Request, job: JobView, headers: Mapping[str, str]) -> 
 
 def job_id_of(text: str) -> UUID:
     """Raises ``JobNotFound`` for what is no id: no job has it."""
+    found = id_in(text)
+    if found is None:
+        raise JobNotFound(shown(text))
+    return found
+
+
+def id_in(text: str) -> UUID | None:
+    """None for what is no id in its usual form."""
     try:
-        job_id = UUID(text)
+        found = UUID(text)
     except ValueError:
-        raise JobNotFound(_shown(text)) from None
-    if str(job_id) != text.lower():
-        raise JobNotFound(_shown(text))
-    return job_id
+        return None
+    return found if str(found) == text.lower() else None
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     return text if len(text) <= 64 and text.isascii() and text.isprintable() else "of that id"

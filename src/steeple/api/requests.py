@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any, get_origin
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +25,7 @@ from steeple.api.problems import Fault, refusal
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.faults import UNSTORABLE, is_storable, token
-from steeple.submission import LONGEST_SECONDS, JobOptions, MaxAttempts, QueueName
+from steeple.submission import LONGEST_SECONDS, MOST_PARENTS, JobOptions, MaxAttempts, QueueName
 
 MOST_BATCH_JOBS = 10_000
 MOST_PAGE_JOBS = 1000
@@ -47,13 +48,14 @@ def _storable(value: str) -> str:
 
 
 Moment = Annotated[datetime, PlainValidator(_moment, json_schema_input_type=datetime)]
+Ref = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_storable)]
 Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_storable)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class SubmitRequest(JobOptions):
-    """A job to be submitted. What is left out, its task decides."""
+class _JobRequest(JobOptions):
+    """What a single submit and one of a batch have in common."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"task": "reports.render", "args": ARGUMENTS}]})
 
@@ -63,12 +65,33 @@ class SubmitRequest(JobOptions):
     expires_at: Annotated[Moment | None, Field(description="Not started by then, it fails: reason `expired`.")] = None
 
 
+class SubmitRequest(_JobRequest):
+    """A job to be submitted. What is left out, its task decides."""
+
+    after: Annotated[
+        list[UUID], Field(max_length=MOST_PARENTS, description="Ids of jobs that must end before it runs.")
+    ] = Field(default_factory=list)
+
+
+class BatchJobRequest(_JobRequest):
+    """A job of a batch. Others of the batch may wait for it by its `ref`."""
+
+    ref: Annotated[Ref | None, Field(description="What others of this batch call it in `after`; no UUID.")] = None
+    after: Annotated[
+        list[Ref],
+        Field(
+            max_length=MOST_PARENTS,
+            description="Jobs that must end before it runs: ids, or what a job of this batch has as `ref`.",
+        ),
+    ] = Field(default_factory=list)
+
+
 class BatchRequest(BaseModel):
     """Jobs to be submitted together."""
 
     model_config = ConfigDict(extra="forbid")
 
-    jobs: Annotated[list[SubmitRequest], Field(max_length=MOST_BATCH_JOBS)]
+    jobs: Annotated[list[BatchJobRequest], Field(max_length=MOST_BATCH_JOBS)]
 
 
 class Nothing(BaseModel):
@@ -165,6 +188,12 @@ class LogQuery(BaseModel):
 
     after: Annotated[int, Field(ge=0, lt=2**63, description="The `id` of the last line that is known.")] = 0
     limit: Annotated[int, Field(ge=1, description="Lines; over 1000 it is 1000.")] = 1000
+
+
+class FlowQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=0, description="Of its jobs; over 1000 it is 1000.")] = 1000
 
 
 class NoQuery(BaseModel):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from steeple.api.examples import ATTEMPT, JOB, LOG_LINE, OPERATION, PURGE, QUEUE, TASK, WORKER
-from steeple.domain.job import Reason
+from steeple.api.examples import ATTEMPT, FLOW, JOB, LOG_LINE, OPERATION, PURGE, QUEUE, TASK, WORKER
+from steeple.domain.job import ParentFailure, Reason
 from steeple.domain.operation import Action, OperationState, Skip
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
@@ -66,6 +66,35 @@ class Job(_Reply):
     cancel_requested_at: datetime | None
     stop: Annotated[Stop | None, Field(description="How the latest attempt was stopped, if it was.")]
     schedule_id: str | None
+    after: Annotated[list[str], Field(description="Ids of the jobs that must end before it runs.")]
+    on_parent_failure: Annotated[
+        ParentFailure | None, Field(description="What becomes of it when one of those ends without success.")
+    ]
+    flow_id: str | None
+
+
+class FlowJob(_Reply):
+    id: str
+    task: str
+    state: State
+    held_by: Annotated[str | None, Field(description="Why it is no candidate, though pending; such as `parents`.")]
+    after: list[str]
+
+
+class Flow(_Reply):
+    """Jobs that were submitted as one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [FLOW]})
+
+    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+    name: str | None
+    state: Annotated[State, Field(description="`RUNNING` until no job has its turn to come; `FAILED` if any failed.")]
+    counts: Annotated[dict[State, int], Field(description="Its jobs in each state.")]
+    held: Annotated[int, Field(description="Pending jobs that wait for a decision, as a parent failed.")]
+    created_at: datetime
+    finished_at: datetime | None
+    jobs: Annotated[list[FlowJob], Field(description="The first ones, in short.")]
+    has_more: Annotated[bool, Field(description="Whether there are others.")]
 
 
 class JobPage(_Reply):
@@ -289,7 +318,7 @@ class Live(_Reply):
 
 class Ready(_Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0006", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0007", "broker": "ok"}]}
     )
 
     status: str

@@ -14,6 +14,7 @@ from steeple.cli import values
 from steeple.cli.faults import CommandFailed, explain
 from steeple.cli.jobs import AsJson, api, report_end
 from steeple.cli.output import note, write_json, write_line
+from steeple.domain.job import ParentFailure
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.domain.unique import OnConflict
@@ -58,6 +59,12 @@ def submit(
         OnConflict | None, typer.Option(help="What to do about a job that holds the key; reject if not given.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A job that must end before it. May be repeated.")
+    ] = None,
+    on_parent_failure: Annotated[
+        ParentFailure | None, typer.Option(help="What becomes of it if such a job ends without success.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `jobs wait` does.")] = False,
     wait_timeout: Annotated[
@@ -77,7 +84,7 @@ def submit(
     }
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
     options |= {"unique_states": unique_state, "unique_period": unique_period, "on_conflict": on_conflict}
-    options |= {"idempotency_key": idempotency_key}
+    options |= {"idempotency_key": idempotency_key, "after": after, "on_parent_failure": on_parent_failure}
     _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
 

@@ -65,6 +65,9 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
+    after: tuple[str, ...] = ()
+    on_parent_failure: str | None = None
+    flow_id: str | None = None
     conflict: str | None = Field(default=None, exclude=True)
     """In the answer to a submit: what was done about the job that held the unique key, which this is."""
 

@@ -4,7 +4,7 @@ know is passed on as it is: the API decides.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class JobOptions(TypedDict, total=False):
@@ -22,6 +22,9 @@ class JobOptions(TypedDict, total=False):
     unique_period: float | timedelta
     on_conflict: str
     tags: Sequence[str]
+    after: Sequence[str]
+    on_parent_failure: str
+    flow_id: str
 
 
 class SubmitOptions(JobOptions, total=False):
@@ -34,10 +37,11 @@ class SubmitOptions(JobOptions, total=False):
 
 
 class BatchJob(JobOptions):
-    """One job of a batch."""
+    """One job of a batch. Others may wait for it by its ``ref`` in their ``after``, as well as by ids."""
 
     task: str
     args: Mapping[str, Any]
+    ref: NotRequired[str]
 
 
 class QueueChanges(TypedDict, total=False):

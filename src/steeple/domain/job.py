@@ -29,6 +29,33 @@ class Reason(StrEnum):
     RESULT_TOO_LARGE = "result_too_large"
     BAD_RESULT = "bad_result"
     UNKNOWN_TASK = "unknown_task"
+    PARENT_FAILED = "parent_failed"
+
+
+class ParentFailure(StrEnum):
+    """What becomes of a job that waits for others when one of them ends without success."""
+
+    CANCEL = "cancel"
+    """It is cancelled, at once, and with it those that wait for it."""
+
+    RUN = "run"
+    """It runs once all have ended, however they did."""
+
+    HOLD = "hold"
+    """It waits for somebody to decide: to run it all the same, to cancel it, or to start the flow anew."""
+
+
+class Hold(StrEnum):
+    """Why a pending job is no candidate, though it be due."""
+
+    UNCONFIRMED = "unconfirmed"
+    """Its parents have not been looked at since it was committed."""
+
+    PARENTS = "parents"
+    """A parent has not ended."""
+
+    PARENT_FAILED = "parent failed"
+    """A parent ended without success, and somebody has to decide."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,10 @@ class NewJob:
     idempotency: "Idempotency | None" = None
     schedule_id: UUID | None = None
     """Of the schedule that makes it."""
+    after: tuple[UUID, ...] = ()
+    """Its parents: jobs that must end before it runs."""
+    on_parent_failure: ParentFailure = ParentFailure.CANCEL
+    flow_id: UUID | None = None
 
 
 @dataclass(frozen=True)

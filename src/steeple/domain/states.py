@@ -6,7 +6,7 @@ from enum import StrEnum
 
 class State(StrEnum):
     PENDING = "PENDING"
-    """Accepted, and not being run: due at ``run_at``, or waiting for its next attempt."""
+    """Accepted, and not being run: due at ``run_at``, waiting for its next attempt, or for other jobs to end."""
 
     RUNNING = "RUNNING"
     """Claimed by a worker under the job's present fence."""

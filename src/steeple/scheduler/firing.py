@@ -17,10 +17,10 @@ from steeple.scheduler.known_tasks import KnownTasks
 from steeple.scheduling import job_of
 from steeple.store import backfills, counters, fires, transitions
 from steeple.store.backfills import OpenBackfill
+from steeple.store.children import insert_some
 from steeple.store.encoding import abridged, storable
 from steeple.store.engine import Connection
 from steeple.store.fires import Fire, FireKey, Taken
-from steeple.store.inbox import insert_some
 
 MOST_AT_ONCE = 500
 """Schedules of one transaction."""

@@ -13,6 +13,7 @@ from time import monotonic
 
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
+from steeple.scheduler.confirm import confirm_children
 from steeple.scheduler.expire import expire
 from steeple.scheduler.fire import FireSchedules
 from steeple.scheduler.operate import Operate
@@ -124,6 +125,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("expire", lambda: expire(single)),
+        Tick("confirm", lambda: confirm_children(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
         Tick("operate", Operate(engine, single)),
         Tick("prune", Prune(engine, single, settings)),

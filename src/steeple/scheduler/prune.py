@@ -9,6 +9,7 @@ from steeple.domain.statistics import CounterName
 from steeple.settings import Settings
 from steeple.store import counters, fires, operations, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
+from steeple.store.flows import forget_flows
 from steeple.store.retention import Rule
 from steeple.telemetry import events
 
@@ -85,3 +86,4 @@ class Prune:
         retention.forget_requests(connection, self._retention)
         workers.forget(connection, max(rule.seconds for rule in rules) + _WORKERS_LONGER_SECONDS)
         operations.forget_operations(connection, self._retention)
+        forget_flows(connection, max(rule.seconds for rule in rules))

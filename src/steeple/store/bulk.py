@@ -18,7 +18,7 @@ UPDATE jobs SET
     state = CASE WHEN state = 'PENDING' THEN 'CANCELLED' ELSE state END,
     fence = fence + CASE WHEN state = 'PENDING' THEN 1 ELSE 0 END,
     finished_at = CASE WHEN state = 'PENDING' THEN COALESCE(CAST(:now AS timestamptz), now()) END,
-    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now())
+    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now()), held_by = NULL
 WHERE id = ANY (CAST(:ids AS uuid[])) AND state IN ('PENDING', 'RUNNING')
 """)
 
@@ -37,7 +37,7 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL,
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL, held_by = NULL,
     unique_released_at = CASE WHEN jobs.unique_until <= COALESCE(CAST(:now AS timestamptz), now())
                               THEN COALESCE(jobs.unique_released_at, CAST(:now AS timestamptz), now()) END
 FROM ended WHERE jobs.id = ended.id
@@ -45,6 +45,12 @@ FROM ended WHERE jobs.id = ended.id
 
 # Deletes jobs that do not run; their attempts and log lines go with them.
 _DELETE = text("DELETE FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state <> 'RUNNING'")
+
+# Settles those that wait for pending jobs which are about to end: all at once, so that no trigger has to for each.
+_END_PARENTS = text("""
+SELECT steeple_end_parents(array_agg(id), array_agg(CAST('CANCELLED' AS job_state)))
+FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND has_children AND state = 'PENDING' HAVING count(*) > 0
+""")
 
 # Gives pending jobs another priority.
 _REPRIORITISE = text("""
@@ -91,9 +97,11 @@ def _change(connection: Connection, order: Order, jobs: Sequence[HeldJob], now: 
     ids = [job.id for job in jobs]
     match order.action:
         case Action.CANCEL:
+            connection.execute(_END_PARENTS, {"ids": ids})
             connection.execute(_CANCEL, {"ids": ids, "now": now})
         case Action.DELETE:
             see_off(connection, [job.id for job in jobs if job.state in TERMINAL])
+            connection.execute(_END_PARENTS, {"ids": ids})
             connection.execute(_DELETE, {"ids": ids})
         case Action.REPRIORITISE:
             assert order.priority is not None

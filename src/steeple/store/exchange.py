@@ -30,6 +30,7 @@ from steeple.store.encoding import encode_error
 # ones are told, as each row of what is claimed has that beside it.
 # A paused queue's lanes are bound, but closed; they keep their marks, so that nothing of them is passed over later.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
+# Those that wait for finished jobs are settled first, and all at once, so that no trigger has to for each.
 # Finishes come sorted by id and are locked in that order; their state is compared as text so that the planner goes by
 # the primary key, not through the index of all running jobs.
 _EXCHANGE = text("""
@@ -43,12 +44,16 @@ finish AS MATERIALIZED (
     )
 ),
 held AS MATERIALIZED (
-    SELECT finish.*, job.target FROM finish CROSS JOIN LATERAL (
+    SELECT finish.*, job.target, job.has_children FROM finish CROSS JOIN LATERAL (
         SELECT CASE WHEN finish.state = 'PENDING' AND cancel_requested_at IS NOT NULL THEN 'CANCELLED'
-                    ELSE finish.state END AS target
+                    ELSE finish.state END AS target, has_children
         FROM jobs WHERE id = finish.id AND fence = finish.fence AND CAST(jobs.state AS text) = 'RUNNING'
         FOR UPDATE
     ) AS job
+),
+brood AS MATERIALIZED (
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
+    FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 ),
 finished AS (
     UPDATE jobs SET
@@ -58,9 +63,10 @@ finished AS (
         error = CAST(held.error AS json),
         run_at = CASE WHEN held.target = 'PENDING' THEN clock.now + held.retry_in * interval '1 s' ELSE run_at END,
         started_at = clock.now - held.began_ago * interval '1 s',
-        finished_at = CASE WHEN held.target <> 'PENDING' THEN clock.now - held.ended_ago * interval '1 s' END
+        finished_at = CASE WHEN held.target <> 'PENDING' THEN clock.now - held.ended_ago * interval '1 s' END,
+        has_children = jobs.has_children AND held.target = 'PENDING'
     FROM clock, held
-    WHERE jobs.id = held.id
+    WHERE jobs.id = held.id AND (SELECT count(*) FROM brood) < 2
     RETURNING jobs.id, jobs.attempt, jobs.worker_id, held.fence, held.target, held.error,
               jobs.stop, jobs.started_at, clock.now - held.ended_ago * interval '1 s' AS ended_at
 ),
@@ -79,14 +85,14 @@ claimant AS MATERIALIZED (
 ),
 known_lane (queue, priority) AS (
     (SELECT queue, priority FROM jobs
-     WHERE state = 'PENDING' AND CAST(:queues AS text[]) IS NULL AND CAST(:marks AS text) IS NULL
+     WHERE state = 'PENDING' AND held_by IS NULL AND CAST(:queues AS text[]) IS NULL AND CAST(:marks AS text) IS NULL
        AND EXISTS (SELECT FROM claimant)
      ORDER BY queue, priority LIMIT 1)
     UNION ALL
     SELECT following.queue, following.priority
     FROM known_lane CROSS JOIN LATERAL (
         SELECT queue, priority FROM jobs
-        WHERE state = 'PENDING' AND (queue, priority) > (known_lane.queue, known_lane.priority)
+        WHERE state = 'PENDING' AND held_by IS NULL AND (queue, priority) > (known_lane.queue, known_lane.priority)
         ORDER BY queue, priority LIMIT 1
     ) AS following
 ),
@@ -106,7 +112,7 @@ head AS MATERIALIZED (
     SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at
     FROM claimant, bound_lane CROSS JOIN LATERAL (
         SELECT run_at FROM jobs
-        WHERE state = 'PENDING' AND queue = bound_lane.queue AND priority = bound_lane.priority
+        WHERE state = 'PENDING' AND held_by IS NULL AND queue = bound_lane.queue AND priority = bound_lane.priority
           AND run_at >= bound_lane.since AND run_at <= claimant.now
           AND (expires_at IS NULL OR expires_at > claimant.now)
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
@@ -128,7 +134,7 @@ lane AS MATERIALIZED (
 ready AS MATERIALIZED (
     SELECT due.id, due.goes_alone FROM claimant, lane CROSS JOIN LATERAL (
         SELECT id, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
-        WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
+        WHERE state = 'PENDING' AND held_by IS NULL AND queue = lane.queue AND priority = lane.priority
           AND run_at >= lane.since AND run_at > lane.after AND run_at <= lane.until
           AND (expires_at IS NULL OR expires_at > claimant.now)
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
@@ -169,6 +175,7 @@ SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
        (SELECT queue FROM lane LIMIT 1) AS due_queue,
        (SELECT priority FROM lane LIMIT 1) AS due_priority,
        EXISTS (SELECT FROM claimant) AS is_alive,
+       EXISTS (SELECT FROM brood) AS has_let_go,
        CASE WHEN COALESCE(chosen.place, 1) = 1
             THEN (SELECT CAST(json_agg(json_build_object('queue', queue, 'priority', priority, 'since', since)) AS text)
                   FROM mark)
@@ -212,6 +219,7 @@ class Claimant:
 class Exchanged:
     """``stale``: finishes that matched no row. ``due``: the best lane that had due jobs before this claim.
 
+    ``has_let_go``: jobs for which others waited have ended, so that more may be due than this claim could see.
     ``marks`` is for the next claim. ``is_alive`` is False when the worker's row has ended: it was taken for dead and
     may claim nothing.
     """
@@ -220,6 +228,7 @@ class Exchanged:
     stale: tuple[Claim, ...]
     due: Lane | None
     is_alive: bool
+    has_let_go: bool
     marks: str | None
 
 
@@ -266,6 +275,7 @@ def exchange(
         stale=_stale(rows[0]),
         due=None if rows[0].due_queue is None else Lane(rows[0].due_queue, Priority.from_rank(rows[0].due_priority)),
         is_alive=rows[0].is_alive,
+        has_let_go=rows[0].has_let_go,
         marks=rows[0].marks,
     )
 

@@ -26,16 +26,18 @@ _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
 INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, unique_states, unique_until, run_at, created_at,
                   expires_at, timeout, max_attempts, retry, schedule_id, idempotency_owner, idempotency_key,
-                  request_hash)
+                  request_hash, held_by, on_parent_failure, flow_id)
 SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key, unique_states,
        clock.now + unique_period * interval '1 s',
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
-       max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
+       max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, decode(request_hash, 'hex'),
+       held_by, on_parent_failure, flow_id
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
     id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text,
     unique_states job_state[], unique_period float8, run_at timestamptz, delay float8,
     expires_at timestamptz, timeout float8, max_attempts integer, retry json, schedule_id uuid,
-    idempotency_owner text, idempotency_key text, request_hash text
+    idempotency_owner text, idempotency_key text, request_hash text,
+    held_by text, on_parent_failure text, flow_id uuid
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
 ON CONFLICT DO NOTHING
@@ -74,7 +76,7 @@ SELECT jobs.id, jobs.idempotency_owner, jobs.idempotency_key, jobs.request_hash,
        unique_released_at IS NULL
            AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[]))) AS holds_key,
        COALESCE(unique_until <= COALESCE(CAST(:now AS timestamptz), now()), false) AS is_over,
-       jobs.state = 'PENDING' AS is_pending, jobs.run_at, jobs.created_at
+       jobs.state = 'PENDING' AND jobs.held_by IS NULL AS is_pending, jobs.run_at, jobs.created_at
 FROM rival JOIN jobs USING (id)
 """)
 
@@ -90,7 +92,8 @@ def insert_jobs(
 ) -> list[Answer]:
     """Insert ``jobs``; answers in their order. A job that is refused is not stored, the others are.
 
-    ``apart`` is given where the transaction is somebody else's, and may be long.
+    ``apart`` is given where the transaction is somebody else's, and may be long. Parents are not noted:
+    ``children.insert_some`` does that.
     """
     answers: dict[UUID, Answer] = earlier_answers(connection, jobs)
     missing = [job for job in jobs if job.id not in answers] if answers else list(jobs)
@@ -104,22 +107,6 @@ def insert_jobs(
         if not missing:
             return [answers[job.id] for job in jobs]
     raise RuntimeError(f"rivals of {len(missing)} new jobs come and go faster than they can be looked at")
-
-
-def insert_some(
-    connection: Connection, jobs: Sequence[NewJob], *, now: datetime | None = None, apart: Apart | None = None
-) -> list[Answer]:
-    """``insert_jobs`` for any number of jobs."""
-    parts = (jobs[start : start + MOST_AT_ONCE] for start in range(0, len(jobs), MOST_AT_ONCE))
-    return [answer for part in parts for answer in insert_jobs(connection, part, now=now, apart=apart)]
-
-
-def insert_all(connection: Connection, jobs: Sequence[NewJob]) -> list[Answer]:
-    """``insert_some``, but if one is refused, the transaction is rolled back."""
-    answers = insert_some(connection, jobs)
-    if not all(isinstance(answer, Accepted) for answer in answers):
-        connection.rollback()
-    return answers
 
 
 def _explain(

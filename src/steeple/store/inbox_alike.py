@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from steeple.domain.job import NewJob
+from steeple.store.children import insert_some
 from steeple.store.encoding import dump
-from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE, insert_some
+from steeple.store.inbox import INSERT_ALIKE, MOST_AT_ONCE
 from steeple.store.inbox_answers import Answer
 from steeple.store.inbox_conflicts import Apart
 
@@ -44,12 +45,18 @@ class AlikeJobs:
 
 def insert_alike(connection: Connection, jobs: AlikeJobs, *, apart: Apart | None = None) -> list[Answer] | None:
     """Insert ``jobs``; None if they all are stored, or the answers to each. ``apart``: as of ``insert_jobs``."""
-    if jobs.pattern.unique_key is not None or jobs.pattern.idempotency is not None:
+    if _needs_more(jobs.pattern):
         return insert_some(connection, jobs.each(), apart=apart)
     shared = _shared(jobs.pattern)
     for part in jobs.parts(MOST_AT_ONCE):
         connection.execute(INSERT_ALIKE, shared | {"jobs": part.rows()})
     return None
+
+
+def _needs_more(job: NewJob) -> bool:
+    """Whether a job like this can be refused, or has to do with others."""
+    has_key = job.unique_key is not None or job.idempotency is not None
+    return has_key or bool(job.after) or job.flow_id is not None
 
 
 def _shared(job: NewJob) -> dict[str, Any]:

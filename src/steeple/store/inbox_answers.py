@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from steeple.domain.unique import OnConflict
-from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
+from steeple.errors import IdempotencyKeyReused, InvalidJob, UniqueKeyHeld
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class Accepted:
         return self.run_at <= (self.replaced_at or self.created_at)
 
 
-Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused
+Answer = Accepted | UniqueKeyHeld | IdempotencyKeyReused | InvalidJob

@@ -39,7 +39,8 @@ wanted AS MATERIALIZED (
 ),
 held AS MATERIALIZED (
     SELECT jobs.id FROM jobs JOIN wanted ON jobs.id = wanted.holder
-    WHERE jobs.state = 'PENDING' AND jobs.unique_key = wanted.unique_key AND jobs.unique_released_at IS NULL
+    WHERE jobs.state = 'PENDING' AND jobs.held_by IS NULL AND jobs.unique_key = wanted.unique_key
+      AND jobs.unique_released_at IS NULL
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
 UPDATE jobs SET
@@ -67,7 +68,8 @@ wanted AS MATERIALIZED (
 ),
 held AS MATERIALIZED (
     SELECT jobs.id FROM jobs JOIN wanted ON jobs.id = wanted.holder
-    WHERE jobs.state = 'PENDING' AND jobs.unique_key = wanted.unique_key AND jobs.unique_released_at IS NULL
+    WHERE jobs.state = 'PENDING' AND jobs.held_by IS NULL AND jobs.unique_key = wanted.unique_key
+      AND jobs.unique_released_at IS NULL
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
 UPDATE jobs SET

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from steeple.domain.job import NewJob
+from steeple.domain.job import Hold, NewJob
 
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
@@ -44,6 +44,10 @@ def _row(job: NewJob) -> str:
         fields["expires_at"] = job.expires_at.isoformat()
     if job.retry is not None:
         fields["retry"] = asdict(job.retry)
+    if job.after:
+        fields |= {"held_by": Hold.UNCONFIRMED, "on_parent_failure": job.on_parent_failure}
+    if job.flow_id is not None:
+        fields["flow_id"] = str(job.flow_id)
     if job.schedule_id is not None:
         fields["schedule_id"] = str(job.schedule_id)
     if job.idempotency is not None:

@@ -13,12 +13,12 @@ from steeple.store.standing import ask
 _DUE = text("""
 WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
 lane (queue, priority) AS (
-    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' ORDER BY queue, priority LIMIT 1)
+    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' AND held_by IS NULL ORDER BY queue, priority LIMIT 1)
     UNION ALL
     SELECT following.queue, following.priority
     FROM lane CROSS JOIN LATERAL (
         SELECT queue, priority FROM jobs
-        WHERE state = 'PENDING' AND (queue, priority) > (lane.queue, lane.priority)
+        WHERE state = 'PENDING' AND held_by IS NULL AND (queue, priority) > (lane.queue, lane.priority)
         ORDER BY queue, priority LIMIT 1
     ) AS following
 )
@@ -28,13 +28,15 @@ FROM clock, lane
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM (
         SELECT FROM jobs
-        WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at <= clock.now
+        WHERE state = 'PENDING' AND held_by IS NULL AND queue = lane.queue AND priority = lane.priority
+          AND run_at <= clock.now
         LIMIT :enough
     ) AS first_few
 ) AS due
 LEFT JOIN LATERAL (
     SELECT run_at FROM jobs
-    WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority AND run_at > clock.now
+    WHERE state = 'PENDING' AND held_by IS NULL AND queue = lane.queue AND priority = lane.priority
+          AND run_at > clock.now
     ORDER BY run_at LIMIT 1
 ) AS upcoming ON true
 WHERE lane.queue NOT IN (SELECT name FROM queues WHERE paused_at IS NOT NULL)

@@ -38,6 +38,7 @@ _SKEW_SECONDS = 600
 
 _READ_AT_ONCE = 20
 _MOST_CHARS = 8 * 1024 * 1024
+_ID_CHARS = 39
 _LAST_ID = UUID(int=2**128 - 1)
 
 
@@ -236,7 +237,10 @@ def _read(connection: Connection, ids: Sequence[UUID]) -> tuple[JobView, ...]:
         part = ids[start : start + _READ_AT_ONCE]
         found: Mapping[UUID, JobView] = read_jobs(connection, part)
         jobs += [found[job_id] for job_id in part if job_id in found]
-        chars += sum(len(job.args) + len(job.result or "") + len(job.error or "") for job in found.values())
+        chars += sum(
+            len(job.args) + len(job.result or "") + len(job.error or "") + _ID_CHARS * len(job.after)
+            for job in found.values()
+        )
         if chars > _MOST_CHARS:
             break
     return tuple(jobs)

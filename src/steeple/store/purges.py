@@ -23,7 +23,8 @@ chosen AS MATERIALIZED (
     ORDER BY task, id LIMIT :limit FOR UPDATE SKIP LOCKED
 ),
 cancelled AS (
-    UPDATE jobs SET state = 'CANCELLED', fence = fence + 1, finished_at = clock.now, cancel_requested_at = clock.now
+    UPDATE jobs SET state = 'CANCELLED', fence = fence + 1, finished_at = clock.now, cancel_requested_at = clock.now,
+        held_by = NULL
     FROM clock WHERE jobs.id = ANY (ARRAY(SELECT id FROM chosen))
     RETURNING jobs.id
 )

@@ -37,7 +37,8 @@ SELECT priority, due.jobs FROM unnest(CAST(:priorities AS smallint[])) AS priori
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs FROM (
         SELECT FROM jobs
-        WHERE state = 'PENDING' AND queue = :name AND jobs.priority = priority.priority AND run_at <= now()
+        WHERE state = 'PENDING' AND held_by IS NULL AND queue = :name AND jobs.priority = priority.priority
+          AND run_at <= now()
         LIMIT :enough
     ) AS first_few
 ) AS due

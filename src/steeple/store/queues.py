@@ -16,12 +16,12 @@ from steeple.domain.statistics import QueueStatistics
 _STATISTICS = text("""
 WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
 lane (queue, priority) AS (
-    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' ORDER BY queue, priority LIMIT 1)
+    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' AND held_by IS NULL ORDER BY queue, priority LIMIT 1)
     UNION ALL
     SELECT following.queue, following.priority
     FROM lane CROSS JOIN LATERAL (
         SELECT queue, priority FROM jobs
-        WHERE state = 'PENDING' AND (queue, priority) > (lane.queue, lane.priority)
+        WHERE state = 'PENDING' AND held_by IS NULL AND (queue, priority) > (lane.queue, lane.priority)
         ORDER BY queue, priority LIMIT 1
     ) AS following
 ),
@@ -29,8 +29,12 @@ counted (queue, state, jobs, oldest, recent) AS (
     SELECT lane.queue, CAST('PENDING' AS job_state), pending.jobs, pending.oldest, 0
     FROM lane CROSS JOIN LATERAL (
         SELECT count(*) AS jobs, min(run_at) AS oldest
-        FROM jobs WHERE state = 'PENDING' AND queue = lane.queue AND priority = lane.priority
+        FROM jobs
+        WHERE state = 'PENDING' AND held_by IS NULL AND queue = lane.queue AND priority = lane.priority
     ) AS pending
+    UNION ALL
+    SELECT queue, CAST('PENDING' AS job_state), count(*), NULL, 0
+    FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL GROUP BY queue
     UNION ALL
     SELECT queue, CAST('RUNNING' AS job_state), count(*), NULL, 0 FROM jobs WHERE state = 'RUNNING' GROUP BY queue
     UNION ALL

@@ -18,7 +18,10 @@ SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority,
        CAST(unique_states AS text[]) AS unique_states, unique_until, run_at, expires_at, timeout, attempt, max_attempts,
        crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
        CAST(progress AS text) AS progress, CAST(result AS text) AS result, CAST(error AS text) AS error,
-       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id
+       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id, on_parent_failure, flow_id,
+       CASE WHEN on_parent_failure IS NOT NULL
+            THEN ARRAY(SELECT parent_id FROM job_parents WHERE child_id = jobs.id ORDER BY parent_id)
+       END AS after
 FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
 WHERE jobs.id = ANY (CAST(:ids AS uuid[]))
 """)
@@ -80,6 +83,9 @@ class JobView:
     cancel_requested_at: datetime | None
     stop: str | None
     schedule_id: UUID | None
+    on_parent_failure: str | None
+    flow_id: UUID | None
+    after: tuple[UUID, ...]
 
 
 @dataclass(frozen=True)
@@ -128,4 +134,5 @@ def _job_view(row: Row[Any]) -> JobView:
     fields |= {"state": State(row.state), "priority": Priority.from_rank(row.priority), "tags": tuple(row.tags)}
     if row.unique_states is not None:
         fields["unique_states"] = tuple(map(State, row.unique_states))
+    fields["after"] = tuple(row.after or ())
     return JobView(**fields)

@@ -24,6 +24,8 @@ from steeple.store.schedule_tables import Backfill as Backfill
 from steeple.store.schedule_tables import Fire as Fire
 from steeple.store.schedule_tables import Schedule as Schedule
 
+_DUE = ("queue", "priority", "run_at", "id")
+
 job_state = Enum(State, name="job_state", values_callable=lambda states: [state.value for state in states])
 
 
@@ -70,12 +72,22 @@ class Job(Table):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     stop: Mapped[dict[str, Any] | None]
+    held_by: Mapped[str | None]
+    """Why a pending job is no candidate, though it be due."""
+    on_parent_failure: Mapped[str | None]
+    """Null: it never had parents."""
+    has_children: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether jobs have been made to wait for it."""
+    flow_id: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),
         CheckConstraint("crashes BETWEEN 0 AND 3", name="crashes"),
-        Index("jobs_due", "queue", "priority", "run_at", "id", postgresql_where=text("state = 'PENDING'")),
+        CheckConstraint("on_parent_failure IN ('cancel', 'run', 'hold')", name="on_parent_failure"),
+        Index("jobs_due", *_DUE, postgresql_where=text("state = 'PENDING' AND held_by IS NULL")),
+        Index("jobs_held", "held_by", *_DUE, postgresql_where=text("state = 'PENDING' AND held_by IS NOT NULL")),
+        Index("jobs_flow", "flow_id", "id", postgresql_where=text("flow_id IS NOT NULL")),
         Index("jobs_running", "worker_id", postgresql_where=text("state = 'RUNNING'")),
         Index(
             "jobs_scheduled",
@@ -124,6 +136,41 @@ class Job(Table):
             }
         },
     )
+
+
+class JobParent(Table):
+    """A job waits for another, or did: ``ended_as`` is how that ended. Rows go with the child."""
+
+    __tablename__ = "job_parents"
+
+    child_id: Mapped[UUID] = mapped_column(primary_key=True)
+    parent_id: Mapped[UUID] = mapped_column(primary_key=True)
+    ended_as: Mapped[State | None] = mapped_column(job_state)
+
+    __table_args__ = (
+        Index(
+            "job_parents_to_end",
+            "parent_id",
+            "child_id",
+            postgresql_where=text("ended_as IS NULL AND parent_id IS NOT NULL"),
+        ),
+        Index(
+            "job_parents_awaited",
+            "child_id",
+            "parent_id",
+            postgresql_where=text("ended_as IS NULL AND child_id IS NOT NULL"),
+        ),
+    )
+
+
+class Flow(Table):
+    """Jobs that were submitted as one are known by their ``flow_id``; here is what they are called together."""
+
+    __tablename__ = "flows"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Attempt(Table):

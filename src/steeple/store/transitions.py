@@ -21,7 +21,7 @@ UPDATE jobs SET
     state = CASE WHEN state = 'PENDING' THEN 'CANCELLED' ELSE state END,
     fence = fence + CASE WHEN state = 'PENDING' THEN 1 ELSE 0 END,
     finished_at = CASE WHEN state = 'PENDING' THEN COALESCE(CAST(:now AS timestamptz), now()) END,
-    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now())
+    cancel_requested_at = COALESCE(cancel_requested_at, CAST(:now AS timestamptz), now()), held_by = NULL
 WHERE id = :id AND state IN ('PENDING', 'RUNNING')
 RETURNING id
 """)
@@ -52,11 +52,18 @@ UPDATE jobs SET
     state = 'PENDING', fence = jobs.fence + 1, attempt = 0, crashes = 0,
     run_at = COALESCE(CAST(:now AS timestamptz), now()),
     expires_at = NULL, started_at = NULL, finished_at = NULL, cancel_requested_at = NULL,
-    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL,
+    worker_id = NULL, slot = NULL, progress = NULL, result = NULL, error = NULL, stop = NULL, held_by = NULL,
     unique_released_at = CASE WHEN jobs.unique_until <= COALESCE(CAST(:now AS timestamptz), now())
                               THEN COALESCE(jobs.unique_released_at, CAST(:now AS timestamptz), now()) END
 FROM ended WHERE jobs.id = ended.id
 RETURNING jobs.queue, jobs.priority
+""")
+
+# Lets a job run that is held since a parent of it ended without success.
+_RUN_ANYWAY = text("""
+UPDATE jobs SET held_by = NULL, run_at = GREATEST(run_at, COALESCE(CAST(:now AS timestamptz), now()))
+WHERE id = :id AND state = 'PENDING' AND held_by = 'parent failed'
+RETURNING queue, priority
 """)
 
 # What tells whether an explicit retry has been done, and the job's lane. Locked, so that it is still so when it is.
@@ -71,8 +78,13 @@ WITH claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
+    SELECT jobs.id, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
+    FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
+),
+brood AS MATERIALIZED (
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST('CANCELLED' AS job_state)))
+    FROM held WHERE ends_as_parent HAVING count(*) > 0
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
@@ -82,6 +94,7 @@ UPDATE jobs SET
     started_at = NULL, worker_id = NULL, slot = NULL, progress = NULL
 FROM held, claim
 WHERE jobs.id = held.id AND claim.id = held.id AND jobs.fence = claim.fence AND jobs.state = 'RUNNING'
+  AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id
 """)
 
@@ -92,7 +105,7 @@ claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop,
+    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop, has_children,
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                 WHEN crashes + 1 >= :crash_cap OR attempt >= max_attempts THEN 'FAILED'
                 ELSE 'PENDING' END AS target,
@@ -100,6 +113,10 @@ held AS MATERIALIZED (
                              'reason', 'crash') AS error
     FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
+),
+brood AS MATERIALIZED (
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
+    FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 ),
 recorded AS (
     INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
@@ -112,7 +129,7 @@ UPDATE jobs SET
     error = CASE WHEN held.target = 'CANCELLED' THEN NULL ELSE held.error END,
     finished_at = CASE WHEN held.target = 'PENDING' THEN NULL ELSE clock.now END
 FROM held, clock
-WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING'
+WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING' AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id, jobs.state, jobs.queue, jobs.priority
 """)
 
@@ -128,7 +145,7 @@ late AS MATERIALIZED (
     SELECT id FROM jobs, clock WHERE state = 'PENDING' AND expires_at <= clock.now
     ORDER BY expires_at LIMIT :limit FOR UPDATE OF jobs SKIP LOCKED
 )
-UPDATE jobs SET state = 'FAILED', fence = fence + 1, finished_at = clock.now,
+UPDATE jobs SET state = 'FAILED', fence = fence + 1, finished_at = clock.now, held_by = NULL,
     error = json_build_object('type', 'Expired', 'message', 'not started by its expires_at', 'traceback', NULL,
                               'reason', 'expired')
 FROM clock WHERE id IN (SELECT id FROM late)
@@ -176,13 +193,14 @@ def cancel(connection: Connection, job_id: UUID, *, now: datetime | None = None)
 
 
 def retry(connection: Connection, job_id: UUID, *, now: datetime | None = None) -> Lane:
-    """Start an ended job anew; returns its lane.
+    """Start an ended job anew, or one that is held since a parent of it failed; returns its lane.
 
     Raises ``JobNotFound``, ``StateConflict`` if it has not ended, ``UniqueKeyHeld`` if another job has its key by now.
     """
     try:
         with connection.begin_nested():
             row = connection.execute(_RETRY, {"id": job_id, "now": now}).first()
+            row = row or connection.execute(_RUN_ANYWAY, {"id": job_id, "now": now}).first()
     except IntegrityError as error:
         rival = connection.execute(_RIVAL, {"id": job_id, "now": now}).first()
         if rival is not None and rival.is_over:

@@ -111,6 +111,8 @@ class Drain:
                 self._work_through(exchanged.jobs, until)
             elif is_busy:
                 coroutines.wait(_LOOK_AGAIN_SECONDS)
+            elif exchanged.has_let_go:
+                continue
             elif not self._batch.has_ended:
                 return exchanged.due if is_over and not self._board.is_draining else None
 

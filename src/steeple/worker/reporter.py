@@ -3,17 +3,23 @@
 import json
 import time
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from steeple.context import Context
+from steeple.context import Context, Parent
+from steeple.store.children import ParentView
 from steeple.store.encoding import abridged, encode_fields, storable, storable_json
 from steeple.store.reports import NewLine, Progress
 
 _MAX_LINE_CHARS = 10_000
 _MAX_LINES = 10_000
 """Lines that may wait; a task that writes more, faster than the database takes them, is held up."""
+
+
+ReadParents = Callable[[UUID], Sequence[ParentView]]
+"""What became of a job's parents."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,14 @@ class _Line:
 class SlotReporter:
     """Any thread of the slot may report. Nothing here takes a lock: the soft signal may interrupt it anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_parents: ReadParents = lambda _: ()) -> None:
+        self._read_parents = read_parents
         self._progress: dict[tuple[UUID, int], str] = {}
         self._lines: deque[_Line] = deque()
+
+    def parents(self, context: Context) -> Mapping[UUID, Parent]:
+        """What the database holds of them now."""
+        return {each.id: _parent(each) for each in self._read_parents(context.job_id)}
 
     def progress(self, context: Context, progress: str) -> None:
         self._progress[context.job_id, context.fence] = storable_json(progress)
@@ -77,3 +88,8 @@ class Pending:
             NewLine(line.job_id, line.attempt, max(0.0, now - line.written), line.message, line.fields)
             for line in self.lines
         ]
+
+
+def _parent(view: ParentView) -> Parent:
+    result = None if view.result is None else json.loads(view.result)
+    return Parent(view.state, result, None if view.error is None else json.loads(view.error))

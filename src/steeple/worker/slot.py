@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from steeple.broker.wake import Publisher
 from steeple.domain.priority import Binding, Lane
@@ -12,6 +13,7 @@ from steeple.domain.statistics import CounterName
 from steeple.domain.waking import Wakes
 from steeple.settings import Settings
 from steeple.store import counters
+from steeple.store.children import ParentView, read_parents
 from steeple.store.engine import create_engine, in_transaction
 from steeple.store.exchange import Claimant
 from steeple.task import Task
@@ -56,7 +58,7 @@ class Slot:
         self._publisher = publisher
         self._alone_until = 0.0
         self._engine = engine = create_engine(settings, size=2, plans_once=True)
-        reporter = SlotReporter()
+        reporter = SlotReporter(self._read_parents)
         batch = Batch()
         limit = settings.max_result_bytes
         coroutines = Coroutines(self._seat, reporter, limit, lambda *end: self._drain.note_end(*end))
@@ -117,6 +119,9 @@ class Slot:
             self._alone_until = time.monotonic() + _ALONE_SECONDS
             return False
         return True
+
+    def _read_parents(self, job_id: UUID) -> Sequence[ParentView]:
+        return in_transaction(self._engine, lambda connection: read_parents(connection, job_id))
 
     def _claimant(self) -> Claimant:
         crew = self._crew
