@@ -315,6 +315,6 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "prune of a job that has not ended",
         "pruning",
-        _sql(retention, "_PRUNE", "WHERE finished_at <", "WHERE COALESCE(finished_at, created_at) <"),
+        _sql(retention, "_PRUNE", "finished_at", "COALESCE(finished_at, created_at)", times=3),
     ),
 )

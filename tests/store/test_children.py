@@ -1,16 +1,13 @@
 """Jobs that wait for others: when they are let go, and what a parent's end without success does to them."""
 
 from collections.abc import Callable
-from functools import partial
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from operating import Operating
 from playground import Playground, claim_of, end
 from steeple.domain.job import ClaimedJob, Hold, NewJob, ParentFailure
-from steeple.domain.operation import Action, OperationState, Order
 from steeple.domain.priority import Binding, Lane, Priority
 from steeple.domain.states import State
 from steeple.errors import InvalidJob
@@ -19,7 +16,6 @@ from steeple.store.children import Awaited, confirm, insert_some, read_awaited, 
 from steeple.store.exchange import Claimant
 from steeple.store.inbox_answers import Accepted
 from steeple.store.lanes import Work, find_work
-from steeple.store.purges import count_pending, purge
 from steeple.store.queues import queue_statistics
 
 FAILURES = [State.FAILED, State.CANCELLED]
@@ -318,38 +314,3 @@ def test_what_waits_for_a_refused_job_is_refused_too(playground: Playground) -> 
     )
     assert [type(answer).__name__ for answer in answers] == ["UniqueKeyHeld", "InvalidJob", "InvalidJob"]
     assert playground.value("SELECT count(*) FROM jobs") == 1
-
-
-def _expire_all(playground: Playground) -> None:
-    playground.sql("UPDATE jobs SET expires_at = now() - interval '1 s'")
-    with playground.engine.begin() as connection:
-        transitions.expire(connection)
-
-
-def _purge_all(playground: Playground) -> None:
-    with playground.engine.begin() as connection:
-        purge(connection, "default", until=count_pending(connection, "default").at)
-
-
-def _operate(playground: Playground, action: Action) -> None:
-    operating = Operating(playground, None)
-    found = operating.run(Order(action))
-    assert found.state is OperationState.DONE
-
-
-@pytest.mark.parametrize(
-    "act",
-    [_expire_all, _purge_all, partial(_operate, action=Action.CANCEL), partial(_operate, action=Action.DELETE)],
-    ids=["expire", "purge", "cancel", "delete"],
-)
-@pytest.mark.parametrize("policy", ParentFailure)
-def test_a_chain_of_jobs_is_ended_by_one_statement(
-    playground: Playground, act: Callable[[Playground], None], policy: ParentFailure
-) -> None:
-    """Whom the end of a parent ends is ended by the statement that follows, too."""
-    first = playground.add(now=None)
-    second = playground.add_after(first, on_parent_failure=policy)
-    playground.add_after(first, second, on_parent_failure=policy)
-    act(playground)
-    assert playground.value("SELECT count(*) FROM jobs WHERE state IN ('PENDING', 'RUNNING')") == 0
-    assert playground.value("SELECT count(*) FROM job_parents WHERE ended_as IS NULL") == 0

@@ -8,7 +8,8 @@ from playground import NOW, Attempt, Playground, at, claim_of, end
 from steeple.domain.job import JobError, Reason
 from steeple.domain.states import State
 from steeple.store import transitions
-from steeple.store.exchange import LATEST_FINISH, exchange
+from steeple.store.exchange import exchange
+from steeple.store.finish_rows import LATEST_FINISH
 
 
 @pytest.mark.parametrize("state", [State.SUCCESS, State.FAILED])

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from steeple.api import examples, schedule_requests, schedule_schemas, schemas
+from steeple.api import examples, operation_schemas, schedule_requests, schedule_schemas, schemas
 from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
@@ -44,9 +44,9 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Flow,
     schemas.Attempts,
     schemas.Logs,
-    schemas.Operation,
-    schemas.OperationPage,
-    schemas.OperationPreview,
+    operation_schemas.Operation,
+    operation_schemas.OperationPage,
+    operation_schemas.OperationPreview,
     schemas.Tasks,
     schemas.Queues,
     schemas.Queue,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from steeple.api import openapi, schemas
+from steeple.api import openapi, operation_schemas
 from steeple.api.bodies import apart, read_json_text, require_no_members
 from steeple.api.cursors import read_cursor, write_cursor
 from steeple.api.deps import Reader, Writer
@@ -38,11 +38,11 @@ router = APIRouter(prefix="/v1/operations", tags=["operations"])
     operation_id="make_operation",
     summary="Act on every job that matches a filter",
     status_code=ACCEPTED,
-    response_model=schemas.Operation,
+    response_model=operation_schemas.Operation,
     response_description="The operation, which goes on by itself.",
     responses={
         **openapi.problems(*openapi.BODY_PROBLEMS, Kind.IDEMPOTENCY_KEY_REUSED),
-        200: {"model": schemas.OperationPreview, "description": "With `dry_run`: what it would cover."},
+        200: {"model": operation_schemas.OperationPreview, "description": "With `dry_run`: what it would cover."},
         ACCEPTED: {
             "headers": openapi.reply_headers(
                 Location="Where the operation is.",
@@ -78,7 +78,7 @@ async def make_operation(request: Request, caller: Writer, query: Annotated[NoQu
     "",
     operation_id="list_operations",
     summary="List operations, newest first",
-    response_model=schemas.OperationPage,
+    response_model=operation_schemas.OperationPage,
     response_description="A page of operations.",
     responses={**openapi.problems(), 200: {"links": openapi.links_of_operation(at="/operations/0/id")}},
 )
@@ -100,7 +100,7 @@ async def list_operations(request: Request, caller: Reader, query: Annotated[Ope
     "/{operation_id}",
     operation_id="show_operation",
     summary="Show an operation",
-    response_model=schemas.Operation,
+    response_model=operation_schemas.Operation,
     response_description="The operation.",
     responses={**openapi.problems(Kind.OPERATION_NOT_FOUND), 200: {"links": openapi.links_of_operation()}},
 )
@@ -118,7 +118,7 @@ async def show_operation(
     operation_id="abort_operation",
     summary="Abort an operation",
     status_code=ACCEPTED,
-    response_model=schemas.Operation,
+    response_model=operation_schemas.Operation,
     response_description="The operation, aborted.",
     responses={
         **openapi.problems(Kind.OPERATION_NOT_FOUND, Kind.STATE_CONFLICT, *openapi.BODY_PROBLEMS),

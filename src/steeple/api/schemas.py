@@ -5,26 +5,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from steeple.api.examples import ATTEMPT, FLOW, JOB, LOG_LINE, OPERATION, PURGE, QUEUE, TASK, WORKER
+from steeple.api.examples import ATTEMPT, FLOW, JOB, LOG_LINE, PURGE, QUEUE, TASK, WORKER
 from steeple.domain.job import ParentFailure, Reason
-from steeple.domain.operation import Action, OperationState, Skip
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.domain.unique import OnConflict
 
 
-class _Reply(BaseModel):
+class Reply(BaseModel):
     """Clients ignore members that they do not know."""
 
 
-class JobError(_Reply):
+class JobError(Reply):
     type: str
     message: str
     traceback: str | None = None
     reason: Reason
 
 
-class Stop(_Reply):
+class Stop(Reply):
     """How a running task was stopped, stage by stage."""
 
     reason: Annotated[Literal["cancel", "timeout"], Field(description="Why.")]
@@ -33,7 +32,7 @@ class Stop(_Reply):
     killed_at: Annotated[datetime | None, Field(description="When its process was killed, as it did not heed that.")]
 
 
-class Job(_Reply):
+class Job(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [JOB]})
 
     id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -73,7 +72,7 @@ class Job(_Reply):
     flow_id: str | None
 
 
-class FlowJob(_Reply):
+class FlowJob(Reply):
     id: str
     task: str
     state: State
@@ -81,7 +80,7 @@ class FlowJob(_Reply):
     after: list[str]
 
 
-class Flow(_Reply):
+class Flow(Reply):
     """Jobs that were submitted as one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [FLOW]})
@@ -97,7 +96,7 @@ class Flow(_Reply):
     has_more: Annotated[bool, Field(description="Whether there are others.")]
 
 
-class JobPage(_Reply):
+class JobPage(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [JOB], "next_cursor": None}]})
 
     jobs: list[Job]
@@ -109,7 +108,7 @@ class JobPage(_Reply):
     ]
 
 
-class Fault(_Reply):
+class Fault(Reply):
     pointer: Annotated[str, Field(description="A JSON Pointer (RFC 6901).")]
     detail: str
     within: Annotated[str | None, Field(alias="in", description="`query`, `path` or `header`; the body if absent.")] = (
@@ -117,7 +116,7 @@ class Fault(_Reply):
     )
 
 
-class Problem(_Reply):
+class Problem(Reply):
     """RFC 9457. Some types have further members, such as `job_id`."""
 
     type: Annotated[str, Field(description="The page that explains this type of problem.")]
@@ -128,7 +127,7 @@ class Problem(_Reply):
     errors: list[Fault] = []
 
 
-class BatchItem(_Reply):
+class BatchItem(Reply):
     id: Annotated[str | None, Field(description="The job, if it was accepted.")] = None
     conflict: Annotated[
         OnConflict | None,
@@ -137,13 +136,13 @@ class BatchItem(_Reply):
     error: Annotated[Problem | None, Field(description="Why it was not, with `partial`.")] = None
 
 
-class Batch(_Reply):
+class Batch(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [{"id": JOB["id"]}]}]})
 
     jobs: Annotated[list[BatchItem], Field(description="In the order of the request.")]
 
 
-class Attempt(_Reply):
+class Attempt(Reply):
     attempt: int
     state: State
     fence: int
@@ -154,13 +153,13 @@ class Attempt(_Reply):
     stop: Stop | None
 
 
-class Attempts(_Reply):
+class Attempts(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"attempts": [ATTEMPT]}]})
 
     attempts: Annotated[list[Attempt], Field(description="Oldest first, the last 1000.")]
 
 
-class LogLine(_Reply):
+class LogLine(Reply):
     id: int
     at: datetime
     attempt: int
@@ -168,65 +167,20 @@ class LogLine(_Reply):
     fields: dict[str, Any]
 
 
-class Logs(_Reply):
+class Logs(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"logs": [LOG_LINE]}]})
 
     logs: list[LogLine]
 
 
-class Retry(_Reply):
+class Retry(Reply):
     max_attempts: int
     initial: float
     factor: float
     cap: float
 
 
-class SkippedJob(_Reply):
-    id: str
-    held_by: Annotated[str | None, Field(description="The job that holds its unique key, if that is why.")] = None
-
-
-class SkipReason(_Reply):
-    reason: Skip
-    jobs: Annotated[int, Field(description="How many were skipped for it.")]
-    examples: Annotated[list[SkippedJob], Field(description="A few of them.")]
-
-
-class Operation(_Reply):
-    model_config = ConfigDict(json_schema_extra={"examples": [OPERATION]})
-
-    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
-    action: Action
-    filter: Annotated[dict[str, Any], Field(description="As it was asked for; empty: every job.")]
-    set: Annotated[dict[str, Any] | None, Field(description="What `reprioritise` and `move` set.")]
-    state: OperationState
-    done: Annotated[int, Field(description="Jobs that the action was done to.")]
-    skipped: Annotated[int, Field(description="Jobs that it was not done to.")]
-    total: Annotated[
-        int | None, Field(description="Jobs that matched when it was made. Null while they are too many to count.")
-    ]
-    reasons: Annotated[list[SkipReason], Field(description="Why jobs were skipped.")]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-class OperationPage(_Reply):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"operations": [OPERATION], "next_cursor": None}]})
-
-    operations: list[Operation]
-    next_cursor: Annotated[str | None, Field(description="Null on the last page.")]
-
-
-class OperationPreview(_Reply):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 1200, "is_exact": True, "sample": [JOB]}]})
-
-    count: Annotated[int, Field(description="Jobs that match.")]
-    is_exact: Annotated[bool, Field(description="False: they are too many to count at once, and this is a part.")]
-    sample: Annotated[list[Job], Field(description="The newest few of them.")]
-
-
-class Task(_Reply):
+class Task(Reply):
     name: str
     description: str
     arguments: Annotated[
@@ -239,13 +193,13 @@ class Task(_Reply):
     is_async: bool
 
 
-class Tasks(_Reply):
+class Tasks(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [TASK]}]})
 
     tasks: list[Task]
 
 
-class Queue(_Reply):
+class Queue(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [QUEUE]})
 
     name: str
@@ -263,7 +217,7 @@ class Queue(_Reply):
     retention: Annotated[float | None, Field(description="Seconds for which its finished jobs are kept.")]
 
 
-class Purge(_Reply):
+class Purge(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [PURGE]})
 
     dry_run: bool
@@ -271,24 +225,24 @@ class Purge(_Reply):
     remaining: Annotated[int, Field(description="Jobs that are pending still of those that were there: purge again.")]
 
 
-class Queues(_Reply):
+class Queues(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"queues": [QUEUE]}]})
 
     queues: list[Queue]
 
 
-class Running(_Reply):
+class Running(Reply):
     id: str
     task: str
     started_at: datetime
 
 
-class Lane(_Reply):
+class Lane(Reply):
     queue: str | None
     priority: Priority
 
 
-class Worker(_Reply):
+class Worker(Reply):
     id: str
     name: str
     version: str
@@ -304,19 +258,19 @@ class Worker(_Reply):
     trouble: Annotated[str | None, Field(description="What keeps it from working, in words.")]
 
 
-class Workers(_Reply):
+class Workers(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"workers": [WORKER]}]})
 
     workers: list[Worker]
 
 
-class Live(_Reply):
+class Live(Reply):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive"}]})
 
     status: str
 
 
-class Ready(_Reply):
+class Ready(Reply):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0007", "broker": "ok"}]}
     )

@@ -21,6 +21,22 @@ from steeple.domain.unique import OnConflict
 
 Moment = Annotated[datetime | None, typer.Option(parser=values.moment, metavar="TIME")]
 Duration = Annotated[float | None, typer.Option(parser=values.duration, metavar="DURATION")]
+UniqueStates = Annotated[
+    list[State] | None, typer.Option(case_sensitive=False, help="In which the job holds its key; may be repeated.")
+]
+UniquePeriod = Annotated[
+    float | None,
+    typer.Option(parser=values.duration, metavar="DURATION", help="How long it holds its key, at the most."),
+]
+Conflict = Annotated[
+    OnConflict | None, typer.Option(help="What to do about a job that holds the key; reject if not given.")
+]
+Parents = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="A job that must end before it. May be repeated.")
+]
+OnParentFailure = Annotated[
+    ParentFailure | None, typer.Option(help="What becomes of it if such a job ends without success.")
+]
 
 _DONE = {
     "existing": "no new job was made",
@@ -48,23 +64,12 @@ def submit(
     timeout: Duration = None,
     max_attempts: Annotated[int | None, typer.Option(min=1)] = None,
     unique_key: Annotated[str | None, typer.Option(help="At most one job holds it: while it is active.")] = None,
-    unique_state: Annotated[
-        list[State] | None, typer.Option(case_sensitive=False, help="In which the job holds its key; may be repeated.")
-    ] = None,
-    unique_period: Annotated[
-        float | None,
-        typer.Option(parser=values.duration, metavar="DURATION", help="How long it holds its key, at the most."),
-    ] = None,
-    on_conflict: Annotated[
-        OnConflict | None, typer.Option(help="What to do about a job that holds the key; reject if not given.")
-    ] = None,
+    unique_state: UniqueStates = None,
+    unique_period: UniquePeriod = None,
+    on_conflict: Conflict = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
-    after: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A job that must end before it. May be repeated.")
-    ] = None,
-    on_parent_failure: Annotated[
-        ParentFailure | None, typer.Option(help="What becomes of it if such a job ends without success.")
-    ] = None,
+    after: Parents = None,
+    on_parent_failure: OnParentFailure = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `jobs wait` does.")] = False,
     wait_timeout: Annotated[

@@ -3,9 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, DateTime, Double, Integer, LargeBinary, MetaData, Text
+from sqlalchemy import ARRAY, DateTime, Double, Enum, Integer, LargeBinary, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.orm import DeclarativeBase
+
+from steeple.domain.states import State
+
+job_state = Enum(State, name="job_state", values_callable=lambda states: [state.value for state in states])
 
 
 class Table(DeclarativeBase):

@@ -1,6 +1,5 @@
 """The statement at the heart: it finishes the last batch and claims the next, in one round trip."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, Row, text
 from steeple.domain.job import Claim, ClaimedJob, Finish
 from steeple.domain.priority import Binding, Lane, Priority
 from steeple.domain.retry import Retry
-from steeple.store.encoding import encode_error
+from steeple.store.finish_rows import finishes_text
 
 # Finishes what is still held under its fence, then claims the best due jobs.
 #
@@ -193,16 +192,6 @@ SELECT id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts
 FROM jobs WHERE id = :id AND fence = :fence AND CAST(state AS text) = 'RUNNING'
 """)
 
-LONGEST_DELAY = 3650 * 86400.0
-"""Seconds; a retry later than in ten years is put off for those, which a timestamp can hold."""
-
-LATEST_FINISH = 1.0
-"""An outcome written later than this (seconds) counts as finished when it was written, less this: what reads
-finished jobs in the order of their time can then rely on none appearing far behind."""
-
-
-_quoted = json.encoder.encode_basestring
-
 
 @dataclass(frozen=True)
 class Claimant:
@@ -257,7 +246,7 @@ def exchange(
     rows = connection.execute(
         _EXCHANGE,
         {
-            "finishes": _finishes_text(finishes),
+            "finishes": finishes_text(finishes),
             "now": now,
             "marks": marks,
             "worker_id": claimant.worker_id,
@@ -284,26 +273,6 @@ def read_claimed(connection: Connection, claim: Claim) -> ClaimedJob | None:
     """The job of a claim; None if the claim no longer holds."""
     row = connection.execute(_CLAIMED, {"id": claim.id, "fence": claim.fence}).first()
     return None if row is None else _claimed_job(row)
-
-
-def _finishes_text(finishes: Sequence[Finish]) -> str:
-    """As a JSON list, in the order of the ids."""
-    return f"[{','.join(map(_finish_text, sorted(finishes, key=lambda finish: finish.id)))}]"
-
-
-def _finish_text(finish: Finish) -> str:
-    """As a JSON object, without what is null. Its own JSON goes as text in it, number for number."""
-    text = (
-        f'{{"id":"{finish.id}","fence":{finish.fence},"state":"{finish.state.value}",'
-        f'"began_ago":{finish.began_ago},"ended_ago":{min(finish.ended_ago, LATEST_FINISH)}'
-    )
-    if finish.result is not None:
-        text += f',"result":{_quoted(finish.result)}'
-    if finish.error is not None:
-        text += f',"error":{_quoted(encode_error(finish.error))}'
-    if finish.retry_in is not None:
-        text += f',"retry_in":{min(finish.retry_in, LONGEST_DELAY)}'
-    return text + "}"
 
 
 def _stale(row: Row[Any]) -> tuple[Claim, ...]:

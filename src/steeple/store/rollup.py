@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from steeple.domain.histogram import BOUNDS, Histogram, in_bucket
 from steeple.domain.states import State
-from steeple.store.exchange import LATEST_FINISH
+from steeple.store.finish_rows import LATEST_FINISH
 
 LAG = LATEST_FINISH + 2.0
 """Seconds that the roll-up stays behind: how late a finish may become visible without any transaction being open."""

@@ -8,7 +8,6 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
-    Enum,
     ForeignKey,
     Identity,
     Index,
@@ -20,13 +19,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from steeple.domain.states import State
 from steeple.store.declarative import Table as Table
+from steeple.store.declarative import job_state
+from steeple.store.flow_tables import Flow as Flow
+from steeple.store.flow_tables import JobParent as JobParent
+from steeple.store.operation_tables import Operation as Operation
 from steeple.store.schedule_tables import Backfill as Backfill
 from steeple.store.schedule_tables import Fire as Fire
 from steeple.store.schedule_tables import Schedule as Schedule
 
 _DUE = ("queue", "priority", "run_at", "id")
-
-job_state = Enum(State, name="job_state", values_callable=lambda states: [state.value for state in states])
 
 
 class Job(Table):
@@ -136,41 +137,6 @@ class Job(Table):
             }
         },
     )
-
-
-class JobParent(Table):
-    """A job waits for another, or did: ``ended_as`` is how that ended. Rows go with the child."""
-
-    __tablename__ = "job_parents"
-
-    child_id: Mapped[UUID] = mapped_column(primary_key=True)
-    parent_id: Mapped[UUID] = mapped_column(primary_key=True)
-    ended_as: Mapped[State | None] = mapped_column(job_state)
-
-    __table_args__ = (
-        Index(
-            "job_parents_to_end",
-            "parent_id",
-            "child_id",
-            postgresql_where=text("ended_as IS NULL AND parent_id IS NOT NULL"),
-        ),
-        Index(
-            "job_parents_awaited",
-            "child_id",
-            "parent_id",
-            postgresql_where=text("ended_as IS NULL AND child_id IS NOT NULL"),
-        ),
-    )
-
-
-class Flow(Table):
-    """Jobs that were submitted as one are known by their ``flow_id``; here is what they are called together."""
-
-    __tablename__ = "flows"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    name: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Attempt(Table):
@@ -331,45 +297,6 @@ class FinishedTotal(Table):
     wait_seconds: Mapped[float]
     run_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     wait_buckets: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
-
-
-class Operation(Table):
-    """One action on every job that matches ``filter``, done batch by batch. ``before``: the id down to which it has
-    come; ``total`` null: too many to be counted at once. ``skips`` says why jobs were left as they were.
-    """
-
-    __tablename__ = "operations"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    action: Mapped[str]
-    filter: Mapped[dict[str, Any]]
-    changes: Mapped[dict[str, Any] | None]
-    state: Mapped[str] = mapped_column(server_default="PENDING")
-    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    total: Mapped[int | None] = mapped_column(BigInteger)
-    skips: Mapped[dict[str, Any] | None]
-    before: Mapped[UUID | None]
-    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    idempotency_owner: Mapped[str | None]
-    idempotency_key: Mapped[str | None]
-    request_hash: Mapped[bytes | None]
-
-    __table_args__ = (
-        CheckConstraint("state IN ('PENDING', 'RUNNING', 'DONE', 'ABORTED')", name="state"),
-        Index("operations_active", "next_at", postgresql_where=text("state IN ('PENDING', 'RUNNING')")),
-        Index(
-            "operations_idempotency_key",
-            "idempotency_owner",
-            "idempotency_key",
-            unique=True,
-            postgresql_where=text("idempotency_key IS NOT NULL"),
-        ),
-        {"postgresql_with": {"fillfactor": "50"}},
-    )
 
 
 class Watermark(Table):
