@@ -127,7 +127,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "no fence in finish",
         "a late finish",
-        _sql(exchange, "_EXCHANGE", "WHERE id = finish.id AND fence = finish.fence AND", "WHERE id = finish.id AND"),
+        _sql(exchange, "EXCHANGE", "WHERE id = finish.id AND fence = finish.fence AND", "WHERE id = finish.id AND"),
     ),
     Mutation(
         "fence reset on retry",
@@ -166,22 +166,22 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "no SKIP LOCKED",
         "two claims beside a lock",
-        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer) FOR UPDATE"),
+        _sql(exchange, "EXCHANGE", _LOCKED, "CAST(:limit AS integer) FOR UPDATE"),
     ),
     Mutation(
         "no lock on what is claimed",
         "two claims of one job",
-        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer)"),
+        _sql(exchange, "EXCHANGE", _LOCKED, "CAST(:limit AS integer)"),
     ),
     Mutation(
         "claim before the job is due",
         "a scheduled job",
-        _sql(exchange, "_EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
+        _sql(exchange, "EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
     ),
     Mutation(
         "claim that ignores expires_at",
         "an expired job",
-        _sql(exchange, "_EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
+        _sql(exchange, "EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
     ),
     Mutation(
         "expiry of a running job",
@@ -207,7 +207,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "finish that ignores cancel_requested_at",
         "a cancellation while it runs",
-        _sql(exchange, "_EXCHANGE", "AND cancel_requested_at IS NOT NULL THEN", "AND false THEN"),
+        _sql(exchange, "EXCHANGE", "AND cancel_requested_at IS NOT NULL THEN", "AND false THEN"),
     ),
     Mutation(
         "retry of a running job",
@@ -242,7 +242,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "claims that do not wait for the disk",
         "a crash of the server",
-        _sql(exchange, "_EXCHANGE", "set_config('synchronous_commit', 'on', true)", _NOT_WAITING),
+        _sql(exchange, "EXCHANGE", "set_config('synchronous_commit', 'on', true)", _NOT_WAITING),
     ),
     Mutation(
         "group commit that wakes before its commit",

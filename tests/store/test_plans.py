@@ -6,7 +6,7 @@ import re
 import pytest
 
 from playground import Playground
-from steeple.store import exchange
+from steeple.store import exchange_statement
 
 _ROWS = 20_000
 _FILL = """
@@ -27,6 +27,7 @@ _TYPES = {
     "tasks": "text[]",
     "starvation": "float8",
     "limit": "integer",
+    "ahead": "boolean",
 }
 
 
@@ -39,7 +40,7 @@ def test_a_plan_for_all_parameters_goes_by_indexes(playground: Playground, queue
         connection.exec_driver_sql("SET LOCAL plan_cache_mode = 'force_generic_plan'")
         connection.exec_driver_sql(f"PREPARE planned_once ({', '.join(_TYPES.values())}) AS {_numbered()}")
         worker = "'00000000-0000-0000-0000-000000000000'"
-        given = f"'[]', NULL, {marks}, {worker}, 0, {queues}, '{{0,1,2}}', '{{t}}', 3600, 128"
+        given = f"'[]', NULL, {marks}, {worker}, 0, {queues}, '{{0,1,2}}', '{{t}}', 3600, 128, false"
         plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE planned_once ({given})").scalars().all()
         connection.exec_driver_sql("DEALLOCATE planned_once")
     scans = [line.strip() for line in plan if re.search(r"Scan .*on (jobs|attempts)", line)]
@@ -50,4 +51,4 @@ def test_a_plan_for_all_parameters_goes_by_indexes(playground: Playground, queue
 def _numbered() -> str:
     """The statement with its parameters by number, as PREPARE wants them."""
     numbers = {name: f"${number}" for number, name in enumerate(_TYPES, 1)}
-    return re.sub(r"(?<!:):([a-z_]+)", lambda found: numbers[found[1]], exchange._EXCHANGE.text)
+    return re.sub(r"(?<!:):([a-z_]+)", lambda found: numbers[found[1]], exchange_statement.EXCHANGE.text)

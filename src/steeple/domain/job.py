@@ -57,6 +57,9 @@ class NewJob:
     retry: Retry | None = None
     """Only when the job overrides its task's policy."""
     idempotency: "Idempotency | None" = None
+    limits: tuple[str, ...] = ()
+    """The keys of limits, sorted."""
+    fair_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from steeple.errors import IdempotencyKeyReused, UniqueKeyHeld
 _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
 INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, run_at, created_at, expires_at, timeout,
-                  max_attempts, retry, idempotency_owner, idempotency_key, request_hash)
+                  max_attempts, retry, idempotency_owner, idempotency_key, request_hash, limits, fair_key)
 SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key,
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
-       max_attempts, retry, idempotency_owner, idempotency_key, decode(request_hash, 'hex')
+       max_attempts, retry, idempotency_owner, idempotency_key, decode(request_hash, 'hex'), limits, fair_key
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
     id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text, run_at timestamptz,
     delay float8, expires_at timestamptz, timeout float8, max_attempts integer, retry json,
-    idempotency_owner text, idempotency_key text, request_hash text
+    idempotency_owner text, idempotency_key text, request_hash text, limits text[], fair_key text
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
 ON CONFLICT DO NOTHING
@@ -40,10 +40,12 @@ PLAIN_INSERT = str(_INSERT.compile(dialect=psycopg.dialect()))  # type: ignore[n
 # Inserts jobs that differ in id and arguments only. They have no key that could be taken, and their ids grow, so that
 # two batches do not wait for each other. An id is taken only where this was done before, and that is as good.
 INSERT_ALIKE = text("""
-INSERT INTO jobs (id, task, args, queue, priority, tags, run_at, expires_at, timeout, max_attempts, retry)
+INSERT INTO jobs (id, task, args, queue, priority, tags, run_at, expires_at, timeout, max_attempts, retry, limits,
+                  fair_key)
 SELECT id, CAST(:task AS text), args, CAST(:queue AS text), CAST(:priority AS smallint), CAST(:tags AS text[]),
        COALESCE(CAST(:run_at AS timestamptz), now() + CAST(:delay AS float8) * interval '1 s', now()),
-       CAST(:expires_at AS timestamptz), CAST(:timeout AS float8), CAST(:max_attempts AS integer), CAST(:retry AS json)
+       CAST(:expires_at AS timestamptz), CAST(:timeout AS float8), CAST(:max_attempts AS integer), CAST(:retry AS json),
+       CAST(:limits AS text[]), CAST(:fair_key AS text)
 FROM json_to_recordset(CAST(:jobs AS json)) AS new (id uuid, args json)
 ON CONFLICT DO NOTHING
 """)
@@ -181,6 +183,10 @@ def _row(job: NewJob) -> str:
     }
     if job.tags:
         fields["tags"] = job.tags
+    if job.limits:
+        fields["limits"] = job.limits
+    if job.fair_key is not None:
+        fields["fair_key"] = job.fair_key
     if job.run_at is not None:
         fields["run_at"] = job.run_at.isoformat()
     if job.expires_at is not None:

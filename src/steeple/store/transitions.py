@@ -67,8 +67,13 @@ WITH claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
+    SELECT jobs.id, jobs.limits FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
+),
+locked AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
+        SELECT DISTINCT key COLLATE "C" AS key FROM held CROSS JOIN LATERAL unnest(limits) AS key ORDER BY 1
+    ) AS key
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
@@ -76,7 +81,7 @@ UPDATE jobs SET
     fence = jobs.fence + 1, attempt = attempt - 1,
     run_at = CASE WHEN CAST(:delay AS float8) > 0 THEN now() + CAST(:delay AS float8) * interval '1 s' ELSE run_at END,
     started_at = NULL, worker_id = NULL, slot = NULL, progress = NULL
-FROM held, claim
+FROM held, claim, locked
 WHERE jobs.id = held.id AND claim.id = held.id AND jobs.fence = claim.fence AND jobs.state = 'RUNNING'
 RETURNING jobs.id
 """)
@@ -88,7 +93,7 @@ claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop,
+    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop, jobs.limits,
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                 WHEN crashes + 1 >= :crash_cap OR attempt >= max_attempts THEN 'FAILED'
                 ELSE 'PENDING' END AS target,
@@ -102,12 +107,17 @@ recorded AS (
     SELECT id, fence, attempt, CAST(CASE WHEN target = 'CANCELLED' THEN 'CANCELLED' ELSE 'FAILED' END AS job_state),
            worker_id, started_at, clock.now, error, stop
     FROM held, clock
+),
+locked AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
+        SELECT DISTINCT key COLLATE "C" AS key FROM held CROSS JOIN LATERAL unnest(limits) AS key ORDER BY 1
+    ) AS key
 )
 UPDATE jobs SET
     state = CAST(held.target AS job_state), fence = jobs.fence + 1, crashes = LEAST(crashes + 1, :crash_cap),
     error = CASE WHEN held.target = 'CANCELLED' THEN NULL ELSE held.error END,
     finished_at = CASE WHEN held.target = 'PENDING' THEN NULL ELSE clock.now END
-FROM held, clock
+FROM held, clock, locked
 WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING'
 RETURNING jobs.id, jobs.state, jobs.queue, jobs.priority
 """)
