@@ -48,7 +48,7 @@ class Claimant:
 class Exchanged:
     """``stale``: finishes that matched no row. ``due``: the best lane that had due jobs before this claim.
 
-    ``ruled``: the best lane from which jobs can only be claimed by rules (``ruled_claims``); what is here goes before it.
+    ``ruled``: the best lane from which jobs are claimed by rules alone (``ruled_claims``); what is here goes before it.
     ``marks`` is for the next claim. ``is_alive`` is False when the worker's row has ended: it was taken for dead and
     may claim nothing.
     """

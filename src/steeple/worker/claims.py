@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from time import monotonic
 
@@ -107,4 +108,7 @@ class Claims:
         if limit:
             self._took = monotonic() - asked_at
             self._outlook.learn(exchanged.marks, None if marks else self._took)
+        if limit and exchanged.ruled is not None and not exchanged.jobs:
+            jobs = self._ledger.claim_by_rules(exchanged.ruled, limit, ahead=ahead)
+            return replace(exchanged, jobs=tuple(jobs))
         return exchanged

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-from steeple.domain.job import Claim, JobError, Reason
+from steeple.domain.job import Claim, ClaimedJob, JobError, Reason
 from steeple.domain.outcome import Verdict
+from steeple.domain.priority import Lane
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
 from steeple.store.engine import Connection, DatabaseError, Engine, is_data_error
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.reports import store_lines, store_progress
+from steeple.store.ruled_claims import claim_by_rules
 from steeple.telemetry import events
 from steeple.worker.batch import Batch, Ended
 from steeple.worker.reporter import Pending, SlotReporter
@@ -94,6 +96,26 @@ class Ledger:
                     self._note_exchange(False)
                     self._is_in_doubt = True
                     is_refused = is_data_error(error)
+            raise GaveUp
+
+    def claim_by_rules(self, lane: Lane, limit: int, *, ahead: bool = False) -> Sequence[ClaimedJob]:
+        """Claim up to ``limit`` jobs of a lane that has jobs with limits or fair keys. Raises ``GaveUp``.
+
+        What has ended is written by exchanges alone.
+        """
+        with self._lock:
+            for _ in self._tries():
+                try:
+                    if self._is_in_doubt:
+                        self._still_held([], is_claiming=True)
+                    with self._engine.begin() as connection:
+                        jobs = claim_by_rules(connection, self._claimant(), lane, limit, ahead=ahead)
+                    self._note_exchange(True)
+                    return jobs
+                except DatabaseError as error:
+                    events.database_failed(error)
+                    self._note_exchange(False)
+                    self._is_in_doubt = True
             raise GaveUp
 
     def report(self) -> None:
