@@ -44,6 +44,12 @@ def _pages() -> list[_Pages]:
     return [
         _Pages("state", "list by state", [_jobs(state=state) for state in _STATES]),
         _Pages("task", "list by task", [_jobs(task=f"task-{number}") for number in range(20)]),
+        _Pages(
+            "both",
+            "list by task and state",
+            [_jobs(task=f"task-{n}", state=state) for n in (0, 9, 19) for state in _STATES],
+        ),
+        _Pages("none", "list of none", [_jobs(task="none"), _jobs(queue="none"), _jobs(tag="none")]),
         _Pages("tag", "list by tag", [_jobs(tag=tag) for tag in ("nightly", *(f"customer-{n}" for n in range(20)))]),
         _Pages("queue", "list by queue", [_jobs(queue=queue) for queue in queues]),
         _Pages("count", "count of all queues", ["/v1/queues"]),

@@ -144,6 +144,23 @@ def test_only_jobs_that_are_due_wake_their_lane(api: Api, monkeypatch: pytest.Mo
     assert woken == [{Lane("default", Priority.HIGH): 1}, {Lane("past", Priority.DEFAULT): 1}]
 
 
+def test_a_slot_is_called_before_the_job_is_stored_that_is_due_at_once(
+    api: Api, playground: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected: list[tuple[Lane, object]] = []
+
+    def expect(lane: Lane) -> None:
+        expected.append((lane, playground.value("SELECT count(*) FROM jobs WHERE queue = :queue", queue=lane.queue)))
+
+    monkeypatch.setattr(api.services.wakes, "expect", expect)
+    assert api.submit("add", {"a": "no number"}, queue="soon").status_code == 422
+    api.submit("add", delay=60, queue="soon")
+    api.submit("add", run_at="2020-01-01T00:00:00Z", queue="soon")
+    playground.sql("DELETE FROM jobs")
+    api.submit("add", priority="high", queue="soon")
+    assert expected == [(Lane("soon", Priority.HIGH), 0)]
+
+
 def test_an_api_without_an_app_takes_jobs_for_registered_tasks(
     shared_database_url: str, playground: Playground
 ) -> None:

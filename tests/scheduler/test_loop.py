@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from time import monotonic
 
 import pytest
@@ -110,11 +111,56 @@ def test_pauses_after_faults_grow_to_a_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert set(pauses[7:]) == {30.0}
 
 
-def test_long_pauses_are_shortened_a_little_and_short_ones_kept() -> None:
-    assert loop._jittered(0.25) == 0.25
-    found = {loop._jittered(10.0) for _ in range(100)}
-    assert all(9.0 <= pause <= 10.0 for pause in found)
-    assert len(found) > 1
+class Clock(threading.Event):
+    """A stop under which time passes by waiting only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now += timeout or 0.0
+        self.waits += bool(timeout)
+        return self.is_set()
+
+
+def _turns(
+    monkeypatch: pytest.MonkeyPatch, pauses: dict[str, float], until: float
+) -> tuple[dict[str, list[float]], int]:
+    """When each tick had its turns, by a clock of its own, and how often the loop had to wake up for all of them."""
+    clock = Clock()
+    monkeypatch.setattr(loop, "monotonic", lambda: clock.now)
+    turns: dict[str, list[float]] = {name: [] for name in pauses}
+
+    def tick(name: str) -> Tick:
+        def run() -> float:
+            turns[name].append(clock.now)
+            if clock.now >= until:
+                clock.set()
+            return pauses[name]
+
+        return Tick(name, run)
+
+    Loop([tick(name) for name in pauses], clock, Troubles()).run()
+    return turns, clock.waits
+
+
+@pytest.mark.parametrize(("pause", "shortest"), [(0.25, 0.25), (10.0, 9.0)])
+def test_long_pauses_are_shortened_a_little_by_chance_and_short_ones_kept(
+    monkeypatch: pytest.MonkeyPatch, pause: float, shortest: float
+) -> None:
+    turns, _ = _turns(monkeypatch, {"tick": pause}, until=1000.0)
+    pauses = {round(after - before, 6) for before, after in pairwise(turns["tick"])}
+    assert shortest <= min(pauses) <= max(pauses) <= pause
+    assert (len(pauses) > 1) == (shortest < pause)
+
+
+def test_ticks_whose_time_is_near_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, wakes = _turns(monkeypatch, {"one": 2.0, "other": 2.0, "fast": 1.0}, until=1000.0)
+    assert 480 <= len(turns["one"]) <= 560
+    assert 980 <= len(turns["fast"]) <= 1120
+    assert wakes < 1.2 * len(turns["fast"])
 
 
 def test_a_stop_ends_the_longest_pause() -> None:

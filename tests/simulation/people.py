@@ -152,9 +152,9 @@ class SimulatedScheduler:
             mock.patch.object(steeple.scheduler.wake_due, "make_celery", return_value=None),
             mock.patch.object(steeple.scheduler.wake_due, "Publisher", return_value=post),
         ):
-            wake_due = WakeDue(single, settings, Troubles())
+            self._wake_due = WakeDue(single, settings, Troubles())
         self.ticks: dict[str, Callable[[], object]] = {
-            "wake_due": wake_due,
+            "wake_due": self._wake_due,
             "rescue": Rescue(engine, single, settings),
             "bury": lambda: in_transaction(single, lambda connection: bury(connection, DEAD_AFTER)),
             "expire": lambda: expire(single),
@@ -168,3 +168,7 @@ class SimulatedScheduler:
             self.ticks[name]()
         except DatabaseError as error:
             self._world.conductor.note(self.actor, f"will try again: {error.orig!r}")
+
+    def close(self) -> None:
+        """The world is over."""
+        self._wake_due.close()

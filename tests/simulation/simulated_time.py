@@ -119,7 +119,7 @@ class Clock:
         """For the length of the block, the product reads this clock; it neither sleeps nor hurries, ends no
         process, and makes the same ids each time."""
         patches: list[Any] = [mock.patch.object(module, "monotonic", self.read) for module in _MONOTONIC]
-        patches.append(mock.patch.object(steeple.store.engine, "_moment", return_value=0.0))
+        patches.append(mock.patch.object(steeple.store.engine, "moment", return_value=0.0))
         patches.append(mock.patch.object(steeple.worker.ledger, "_FIRST_PAUSE", 0.0))
         patient = partial(briefly, lock_timeout=60.0)
         patches.append(mock.patch.object(steeple.worker.settling, "briefly", patient))

@@ -258,6 +258,8 @@ class World:
             self._kill(actor)
         for api in self.apis:
             api.close()
+        for scheduler in self.schedulers:
+            scheduler.close()
         for engine in self._worn:
             engine.dispose()
         if self._are_all_worn:

@@ -10,8 +10,9 @@ from steeple.domain.priority import Lane, Priority
 from steeple.domain.states import State
 from steeple.embedded.directories import socket_directory
 from steeple.embedded.postgres import EmbeddedPostgres
-from steeple.store import counters, lanes, retention, tasks, transitions, workers
+from steeple.store import counters, lanes, listing, retention, tasks, transitions, workers
 from steeple.store.engine import server_facts
+from steeple.store.listing import JobFilter
 from steeple.store.metrics import read_metrics
 from steeple.store.migrate import upgrade
 from steeple.store.queues import queue_statistics
@@ -92,3 +93,18 @@ def test_what_there_is_is_counted_and_pruned(oldest: Playground) -> None:
         retention.forget_minutes(connection, 9.0, now=at(900))
         tasks.register(connection, [])
         assert read_metrics(connection, 20.0).counters[counters.CounterName.PRUNED] == 1
+
+
+def test_pages_of_jobs_are_found_by_kind_and_by_tag(oldest: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_FIRST_WINDOW", 1)
+    monkeypatch.setattr(listing, "_TAGGED_WINDOWS", (1, 1))
+    tagged = [oldest.add(tags=("x",), task=f"task-{number}") for number in range(3)]
+    oldest.add_many(3)
+    with oldest.engine.begin() as connection:
+        for wanted in (
+            JobFilter(tags=("x",)),
+            JobFilter(states=(State.PENDING,), tasks=("task-0", "task-1", "task-2")),
+        ):
+            page = listing.read_page(connection, wanted, limit=2)
+            assert [job.id for job in page.jobs] == tagged[:0:-1]
+            assert page.next_before == tagged[1]

@@ -304,3 +304,17 @@ def test_shutting_down_waits_for_coroutines_too(start_worker: Start, watch: Watc
     watch.until(handle, State.RUNNING)
     assert worker.stop() == 0
     assert watch.read(handle).state is State.SUCCESS
+
+
+def test_redis_is_told_nothing_of_a_wake_up_that_was_taken(
+    start_worker: Start, watch: Watcher, settings: Settings
+) -> None:
+    """That it came and that it was heard would be two round trips each, and a slot would wait for the first."""
+    with make_celery(settings) as celery, celery.connection_for_read() as connection:
+        client = connection.default_channel.client
+        client.config_resetstat()
+        start_worker("--slots", "1")
+        watch.ended(watch.submit("echo", {"value": 1}))
+        statistics = client.info("commandstats")
+    assert "cmdstat_brpop" in statistics
+    assert {"cmdstat_zadd", "cmdstat_hset", "cmdstat_zrem"} & set(statistics) == set()

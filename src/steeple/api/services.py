@@ -10,12 +10,14 @@ from steeple.api.intake import Intake
 from steeple.api.keyring import Keyring
 from steeple.api.known_tasks import KnownTasks
 from steeple.api.readiness import Readiness
+from steeple.api.recent import Laborious
 from steeple.api.waiting import Watcher
 from steeple.api.waking import Wakes
 from steeple.app import Steeple
 from steeple.settings import Settings, is_loopback
 from steeple.store.database import Database
 from steeple.store.inbox_line import InboxLine
+from steeple.store.queues import queue_statistics
 
 _READERS = 10
 _WRITERS = 5
@@ -33,6 +35,7 @@ class Services:
         self.wakes = Wakes(settings)
         self.keyring = Keyring(self.writes, is_private=is_loopback(settings.host))
         self.tasks = KnownTasks(app, self.reads)
+        self.queues = Laborious(lambda: self.reads.run(queue_statistics))
         self.intake = Intake(self.tasks, settings.max_args_bytes)
         self.watcher = Watcher(self.reads)
         self.readiness = Readiness(settings)

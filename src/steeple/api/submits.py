@@ -23,6 +23,7 @@ from steeple.api.requests import BatchQuery, BatchRequest, SubmitRequest
 from steeple.api.services import services_of
 from steeple.api.waiting import preferred_wait
 from steeple.domain.job import NewJob
+from steeple.domain.priority import Lane
 from steeple.errors import UniqueKeyHeld
 from steeple.store.inbox import Accepted, Answer
 
@@ -49,6 +50,8 @@ async def submit_job(request: Request, caller: Writer) -> DirectReply:
     asked = await apart(text, read_submit)
     key = await apart(text, lambda body: request_key(headers, caller, body))
     job = await services.intake.job(asked, None if key is None else key.single())
+    if job.run_at is None and job.delay is None:
+        services.wakes.expect(Lane(job.queue, job.priority))
     accepted = await services.inbox.put(job)
     seconds = preferred_wait(headers)
     if accepted.is_replay or seconds is not None:

@@ -26,6 +26,11 @@ class Wakes:
             None if settings.broker_url is None else Waker(settings, self._fleet.crews, self._fleet.look_again)
         )
 
+    def expect(self, lane: Lane) -> None:
+        """Note that a job is about to be stored that will be due in this lane. Returns at once."""
+        if self._waker is not None:
+            self._waker.expect(lane)
+
     def wake(self, lanes: Mapping[Lane, int]) -> None:
         """Note that so many jobs became due in these lanes. Returns at once."""
         if self._waker is not None:

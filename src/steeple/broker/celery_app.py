@@ -64,6 +64,7 @@ _REDIS_OPTIONS = {
     "socket_keepalive_options": _TCP_OPTIONS,
     "health_check_interval": 10,
     "global_keyprefix": "",
+    "priority_steps": [0],  # one list for each lane, not four: a lane has its priority in its name
 }
 
 # For those who only publish: what cannot be sent at once is sent by the scheduler, a moment later.
@@ -110,6 +111,11 @@ def queue_name(lane: Lane) -> str:
     return f"steeple.{lane.queue or _EVERY_QUEUE}.{lane.priority}"
 
 
+def wake_keywords(lane: Lane) -> dict[str, Any]:
+    """What a wake-up says: all that the message's format holds."""
+    return {"version": WAKE_VERSION, "queue": lane.queue, "priority": lane.priority.value}
+
+
 def read_wake(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Lane | None:
     """The lane that a wake-up names; None if the message is not one of ours, or of another format."""
     match arguments, keywords:
@@ -117,6 +123,11 @@ def read_wake(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Lane | No
             known = version == WAKE_VERSION and (queue is None or is_queue_name(queue)) and priority in tuple(Priority)
             return Lane(queue, Priority(priority)) if known else None
     return None
+
+
+def is_redis(channel: Any) -> bool:
+    """Whether a channel's queues are lists in Redis: what is taken from one is gone from it."""
+    return getattr(channel.connection, "driver_type", None) == "redis"
 
 
 def ping(settings: Settings) -> None:

@@ -22,7 +22,7 @@ class Histogram:
 
     def __add__(self, other: "Histogram") -> "Histogram":
         both = zip(self.counts, other.counts, strict=True)
-        return Histogram(tuple(mine + theirs for mine, theirs in both), self.seconds + other.seconds)
+        return Histogram(tuple([mine + theirs for mine, theirs in both]), self.seconds + other.seconds)
 
     def running_totals(self) -> tuple[int, ...]:
         """For each bucket how many durations are in it or in a shorter one."""
@@ -33,8 +33,11 @@ class Histogram:
         return tuple(found)
 
 
+_EMPTY = Histogram()
+
+
 def in_bucket(bucket: int | None, count: int, seconds: float) -> Histogram:
     """``count`` durations of ``seconds`` in all, in one bucket; none if there is no bucket."""
     if bucket is None:
-        return Histogram()
-    return Histogram(tuple(count if each == bucket else 0 for each in range(BUCKETS)), seconds)
+        return _EMPTY
+    return Histogram((0,) * bucket + (count,) + (0,) * (BUCKETS - 1 - bucket), seconds)

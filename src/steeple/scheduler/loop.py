@@ -31,9 +31,10 @@ _AWAY_SECONDS = 1.0
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 
-_JITTERED_FROM_SECONDS = 1.0
-_JITTER = 0.1
-"""Pauses of a second and more are shortened by up to this share, so that schedulers that began together part."""
+_LEEWAY_FROM_SECONDS = 1.0
+_LEEWAY = 0.1
+"""Pauses of a second and more may be shortened by up to this share: by chance, so that schedulers that began together
+part, and to have ticks go together, as waking up costs more than most of them."""
 
 _LAST_WORD_SECONDS = 2.0
 """How long a stop waits for a wake-up that is on its way to a broker that does not answer."""
@@ -60,13 +61,13 @@ class Loop:
 
     def run(self) -> None:
         """The one due first goes first, so a tick that always has more to do does not keep the others from theirs."""
-        agenda = [(monotonic(), place) for place in range(len(self._ticks))]
+        agenda = [(monotonic(), place, 0.0) for place in range(len(self._ticks))]
         while True:
-            due, place = agenda[0]
-            if self._stop.wait(max(0.0, due - monotonic())):
+            due, place, leeway = agenda[0]
+            if self._stop.wait(_seconds_until(due, leeway)):
                 return
             pause = self._round(place)
-            heapq.heapreplace(agenda, (monotonic() + pause, place))
+            heapq.heapreplace(agenda, (monotonic() + pause, place, _leeway(pause)))
 
     def _round(self, place: int) -> float:
         """One round of a tick; the seconds until its next."""
@@ -78,7 +79,7 @@ class Loop:
         self._failures[place] = 0
         self._troubles.over(_DATABASE)
         self._troubles.over(tick.name)
-        return _jittered(pause)
+        return pause
 
     def _pause_after(self, place: int, error: Exception) -> float:
         if isinstance(error, DatabaseError) and is_away(error):
@@ -162,7 +163,11 @@ def _set_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _jittered(pause: float) -> float:
-    if pause < _JITTERED_FROM_SECONDS:
-        return pause
-    return pause * random.uniform(1 - _JITTER, 1)  # noqa: S311 - no secret
+def _seconds_until(due: float, leeway: float) -> float:
+    """0 if it may go now, as we are awake."""
+    left = due - monotonic()
+    return 0.0 if left <= leeway else left - random.uniform(0.0, leeway)  # noqa: S311 - no secret
+
+
+def _leeway(pause: float) -> float:
+    return 0.0 if pause < _LEEWAY_FROM_SECONDS else pause * _LEEWAY

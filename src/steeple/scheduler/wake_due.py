@@ -7,8 +7,9 @@ from steeple.broker.wake import Publisher
 from steeple.domain.waking import Crew, plan_wakes
 from steeple.scheduler.troubles import Troubles
 from steeple.settings import Settings
-from steeple.store.engine import Engine, in_transaction
+from steeple.store.engine import Engine
 from steeple.store.lanes import find_work
+from steeple.store.standing import StandingConnection
 from steeple.store.workers import live_workers
 
 _BROKER = "broker"
@@ -21,10 +22,10 @@ _SOONEST_SECONDS = 0.02
 
 
 class WakeDue:
-    """A tick, with its connection to the broker."""
+    """A tick, with connections of its own to the database and the broker."""
 
     def __init__(self, engine: Engine, settings: Settings, troubles: Troubles) -> None:
-        self._engine = engine
+        self._connection = StandingConnection(engine)
         self._settings = settings
         self._troubles = troubles
         self._publisher = Publisher(make_celery(settings))
@@ -33,7 +34,7 @@ class WakeDue:
 
     def __call__(self) -> float:
         """Wake what is due. Returns when the next job falls due, the wake interval at most."""
-        work = in_transaction(self._engine, find_work)
+        work = self._connection.run(find_work)
         if work.due:
             wakes = plan_wakes(work.due, self._known_fleet())
             try:
@@ -45,13 +46,14 @@ class WakeDue:
         return longest if work.next_in is None else min(longest, max(work.next_in, _SOONEST_SECONDS))
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Let go of the broker and of the database."""
         self._publisher.close()
+        self._connection.close()
 
     def _known_fleet(self) -> tuple[Crew, ...]:
         if monotonic() - self._fleet_seen > _LOOK_AGAIN_SECONDS:
             alive = self._settings.worker_dead_after
-            workers = in_transaction(self._engine, lambda connection: live_workers(connection, alive))
+            workers = self._connection.run(lambda connection: live_workers(connection, alive))
             self._fleet = tuple(Crew(worker.binding, worker.slots) for worker in workers if not worker.draining)
             self._fleet_seen = monotonic()
         return self._fleet

@@ -45,7 +45,11 @@ _KEEPALIVES_IDLE, _KEEPALIVES_INTERVAL, _KEEPALIVES_COUNT, _UNHEARD_MILLISECONDS
 
 # A part that falls silent in the middle of a transaction, as a machine does that is cut off, must not keep its locks
 # for long: whoever takes its jobs over waits for them. Nor its connections: the server has not so many.
+#
+# A plan that does not know how few rows are wanted looks dear: it would be compiled each time on a large table, which
+# takes far longer than any statement here.
 _SESSION = {
+    "jit": "off",
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5s",
@@ -56,9 +60,8 @@ _SESSION = {
     "tcp_user_timeout": str(_UNHEARD_MILLISECONDS),
 }
 
-# For who sends the same statements over and over. Such a plan looks dear, as it does not know how few rows are wanted:
-# it would be compiled each time on a large table.
-_PLAN_ONCE = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+# For who sends the same statements over and over.
+_PLAN_ONCE = {"plan_cache_mode": "force_generic_plan"}
 
 # Sets them for the session, in one round trip.
 _SET = """
@@ -199,7 +202,7 @@ def in_transaction(engine: Engine, work: Callable[[Connection], T], *, tries: in
         except DBAPIError as error:
             if not left or not is_repeatable(error):
                 raise
-        time.sleep(_moment())
+        time.sleep(moment())
     raise AssertionError("unreachable")
 
 
@@ -212,11 +215,11 @@ async def in_aio_transaction(engine: AsyncEngine, work: Callable[[Connection], T
         except DBAPIError as error:
             if not left or not is_repeatable(error):
                 raise
-        await asyncio.sleep(_moment())
+        await asyncio.sleep(moment())
     raise AssertionError("unreachable")
 
 
-def _moment() -> float:
+def moment() -> float:
     """Seconds before a repeat, by chance: whoever had the better of a deadlock gets on before it comes again."""
     return random.uniform(0.01, 0.05)  # noqa: S311 - no secret
 

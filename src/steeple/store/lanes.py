@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from steeple.domain.priority import Lane, Priority
+from steeple.store.standing import ask
 
 # Skips through the indexes of plain jobs and of those with rules from lane to lane; of each, counts what is due up to a
 # bound and looks at what comes next.
@@ -89,7 +90,7 @@ class Work:
 
 def find_work(connection: Connection, *, now: datetime | None = None) -> Work:
     """Every lane's due jobs, and when the next pending job falls due."""
-    rows = connection.execute(_DUE, {"now": now, "enough": _ENOUGH}).all()
+    rows = ask(connection, _DUE, {"now": now, "enough": _ENOUGH})
     due: Counter[Lane] = Counter()
     for row in rows:
         if row.jobs:

@@ -1,5 +1,5 @@
 """Pages of jobs, newest first. Ids are in the order of creation, so a page is a walk down the primary key; where that
-would take too long it goes by an index of its own, or stops after a while and says where to go on.
+would take too long it goes by kind or by tag, or stops after a while and says where to go on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,84 +9,28 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
+from steeple.store.finding import MOST_OF_A_KIND, Found, find_by_kind, find_by_tag, find_in_window, find_lately_tagged
 from steeple.store.reads import JobView, read_jobs
 
-_MATCHES = """
-    (CAST(:states AS text[]) IS NULL OR state = ANY (CAST(CAST(:states AS text[]) AS job_state[])))
-    AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
-    AND (CAST(:queues AS text[]) IS NULL OR queue = ANY (CAST(:queues AS text[])))
-    AND (CAST(:priorities AS smallint[]) IS NULL OR priority = ANY (CAST(:priorities AS smallint[])))
-    AND (CAST(:tags AS text[]) IS NULL OR tags && CAST(:tags AS text[]))
-    AND (CAST(:created_after AS timestamptz) IS NULL OR created_at >= CAST(:created_after AS timestamptz))
-    AND (CAST(:created_before AS timestamptz) IS NULL OR created_at < CAST(:created_before AS timestamptz))
-    AND (CAST(:containing AS text) IS NULL
-         OR task ILIKE :containing OR unique_key ILIKE :containing OR array_to_string(tags, ' ') ILIKE :containing
-         OR CAST(id AS text) LIKE :beginning
-         OR (error IS NOT NULL AND error ->> 'message' ILIKE :containing))
-"""
-
-# The jobs that match among so many before some id.
-_IN_WINDOW = text(
-    f"""
-SELECT id FROM (
-    SELECT * FROM jobs WHERE id < :before AND id >= :least ORDER BY id DESC LIMIT :window
-) AS job
-WHERE {_MATCHES}
-ORDER BY id DESC LIMIT :limit
-"""  # noqa: S608 - made of nothing but what stands here
-)
-
-# The last id of that window; none if it reaches the end.
-_WINDOW_ENDS = text("""
-SELECT id FROM jobs WHERE id < :before AND id >= :least ORDER BY id DESC OFFSET :window - 1 LIMIT 1
-""")
-
-# The jobs that match, by the partial index of each state but SUCCESS. OFFSET 0 keeps the planner from going down the
-# primary key instead, past any number of jobs in other states.
-_BY_STATE = text(
-    f"""
-SELECT id FROM (
-    SELECT unsuccessful.id
-    FROM unnest(CAST(CAST(:states AS text[]) AS job_state[])) AS wanted (wanted_state) CROSS JOIN LATERAL (
-        SELECT id FROM jobs
-        WHERE state = wanted_state AND state IN ('FAILED', 'CANCELLED') AND id < :before AND id >= :least AND {_MATCHES}
-        ORDER BY id DESC LIMIT :limit
-    ) AS unsuccessful
-    UNION ALL
-    (SELECT id FROM (SELECT * FROM jobs WHERE state = 'RUNNING' OFFSET 0) AS running
-     WHERE 'RUNNING' = ANY (CAST(:states AS text[])) AND id < :before AND id >= :least AND {_MATCHES}
-     ORDER BY id DESC LIMIT :limit)
-    UNION ALL
-    (SELECT id FROM (SELECT * FROM jobs WHERE state = 'PENDING' OFFSET 0) AS pending
-     WHERE 'PENDING' = ANY (CAST(:states AS text[])) AND id < :before AND id >= :least AND {_MATCHES}
-     ORDER BY id DESC LIMIT :limit)
-) AS found
-ORDER BY id DESC LIMIT :limit
-"""  # noqa: S608 - made of nothing but what stands here
-)
-
-# The jobs that match, by the index of tags.
-_BY_TAG = text(
-    f"""
-SELECT id FROM (
-    SELECT * FROM jobs WHERE tags && CAST(:tags AS text[]) AND tags <> '{{}}' OFFSET 0
-) AS tagged
-WHERE id < :before AND id >= :least AND {_MATCHES}
-ORDER BY id DESC LIMIT :limit
-"""  # noqa: S608 - made of nothing but what stands here
-)
-
-_FIRST_WINDOW = 20_000
-_NEXT_WINDOW = 100_000
-_SEARCH_WINDOW = 5_000
+_FIRST_WINDOW = 2_000
+_LAST_WINDOW = 50_000
+_LAST_SEARCH_WINDOW = 5_000
 """Searching looks into errors, which takes its time."""
 
+_GROWTH = 5
+"""From one window to the next."""
+
+_FEW = 10
+"""With fewer among so many, a tag is so rare that its index is the shorter way."""
+
+_TAGGED_WINDOWS = (10_000, 100_000)
+
 _PATIENCE_SECONDS = 1.0
-_SKEW_SECONDS = 3600
+_SKEW_SECONDS = 600
 """How far the clock that made an id may be from the database's."""
 
 _READ_AT_ONCE = 20
@@ -151,44 +95,80 @@ class _Search:
         self.stopped_at: UUID | None = None
 
     def find(self, before: UUID) -> list[UUID]:
-        states = set(self._wanted.states)
-        if states and not states & {State.SUCCESS, State.PENDING}:
-            return self._ids(_BY_STATE, before)
-        window = _SEARCH_WINDOW if self._wanted.search else _FIRST_WINDOW
-        found, end = self._look_through(before, window)
+        newest = self._look_through(before, _FIRST_WINDOW)
+        found, end, wanted = newest.ids, newest.horizon, self._wanted
         if end is None:
             return found
-        if states and State.SUCCESS not in states:
-            return self._ids(_BY_STATE, before)
-        if self._wanted.tags:
-            return self._ids(_BY_TAG, before)
+        if wanted.tags:
+            return self._by_tag(found, end)
+        if wanted.states or wanted.queues or wanted.tasks:
+            return self._by_kind(found, end)
         return self._go_on(found, end)
 
-    def _go_on(self, found: list[UUID], end: UUID | None) -> list[UUID]:
-        window = _SEARCH_WINDOW if self._wanted.search else _NEXT_WINDOW
+    def _by_tag(self, found: list[UUID], before: UUID) -> list[UUID]:
+        """Of a tag that many jobs have, there are some among the newest of each kind; another is looked up."""
+        newest = self._newest_of_kinds(before, self._limit) or Found([], before)
+        found, end = found + newest.ids, newest.horizon
+        if len(newest.ids) >= _FEW:
+            return self._by_kind(found, end)
+        for window in _TAGGED_WINDOWS:
+            if end is None or len(found) >= self._limit:
+                return found[: self._limit]
+            lately = find_lately_tagged(self._connection, self._parameters, end, window)
+            found, end = found + lately.ids, lately.horizon
+        return self._all_by_tag(found, end)
+
+    def _all_by_tag(self, found: list[UUID], end: UUID | None) -> list[UUID]:
+        if end is not None and len(found) < self._limit:
+            tagged = find_by_tag(self._connection, self._parameters, end)
+            if tagged is not None:
+                return (found + tagged)[: self._limit]
+        return self._by_kind(found, end)
+
+    def _by_kind(self, found: list[UUID], end: UUID | None) -> list[UUID]:
+        window = self._limit
         while end is not None and len(found) < self._limit:
-            if monotonic() >= self._until:
-                self.stopped_at = end
+            if self._stops_at(end):
                 break
-            more, end = self._look_through(end, window)
-            found += more
+            newest = self._newest_of_kinds(end, window)
+            if newest is None:
+                return self._go_on(found, end)
+            found, end, window = found + newest.ids, newest.horizon, window * _GROWTH
         return found[: self._limit]
 
-    def _look_through(self, before: UUID, window: int) -> tuple[list[UUID], UUID | None]:
-        """What matches in a window, and where that ends; None if enough was found, or nothing comes after it."""
-        found = self._ids(_IN_WINDOW, before, window=window)
-        if len(found) == self._limit:
-            return found, None
-        parameters = self._parameters | {"before": before, "window": window}
-        return found, self._connection.execute(_WINDOW_ENDS, parameters).scalar()
+    def _newest_of_kinds(self, before: UUID, window: int) -> Found | None:
+        window = min(window, MOST_OF_A_KIND)
+        are_tagged = bool(self._wanted.tags)
+        return find_by_kind(self._connection, self._parameters, before, window, are_tagged=are_tagged)
 
-    def _ids(self, statement: Any, before: UUID, **more: Any) -> list[UUID]:
-        return list(self._connection.execute(statement, self._parameters | {"before": before} | more).scalars())
+    def _go_on(self, found: list[UUID], end: UUID | None) -> list[UUID]:
+        last_window = _LAST_SEARCH_WINDOW if self._wanted.search else _LAST_WINDOW
+        window = _FIRST_WINDOW
+        while end is not None and len(found) < self._limit:
+            if self._stops_at(end):
+                break
+            window = min(window * _GROWTH, last_window)
+            more = self._look_through(end, window)
+            found, end = found + more.ids, more.horizon
+        return found[: self._limit]
+
+    def _stops_at(self, end: UUID) -> bool:
+        """True when patience has ended; then that is where it did."""
+        if monotonic() < self._until:
+            return False
+        self.stopped_at = end
+        return True
+
+    def _look_through(self, before: UUID, window: int) -> Found:
+        return find_in_window(self._connection, self._parameters, before, window)
 
 
 def _parameters(wanted: JobFilter) -> dict[str, Any]:
     escaped = None if wanted.search is None else _escaped(wanted.search)
+    states = wanted.states or tuple(State)
     return {
+        "idle_states": [state.value for state in states if state != State.RUNNING],
+        "with_running": State.RUNNING in states,
         "states": [state.value for state in wanted.states] or None,
         "tasks": list(wanted.tasks) or None,
         "queues": list(wanted.queues) or None,

@@ -6,7 +6,7 @@ After a while the minutes of an hour become one row, so that a week of them is r
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
@@ -25,7 +25,6 @@ _SLICE = 20_000
 FOLD_AFTER = 6 * 3600.0
 """Seconds for which counts are kept minute by minute."""
 
-# Makes the mark of how far the roll-up has come, for the first time.
 # True if a finished job is waiting to be counted.
 _ANY = text("""
 SELECT EXISTS (
@@ -135,8 +134,7 @@ class RolledUp:
     is_behind: bool
 
 
-@dataclass(frozen=True)
-class _Key:
+class _Key(NamedTuple):
     """``minute`` None: the total of all minutes."""
 
     minute: datetime | None
@@ -145,17 +143,10 @@ class _Key:
     state: State
 
 
-@dataclass(frozen=True)
-class _Tally:
+class _Tally(NamedTuple):
     jobs: int
     run: Histogram
     wait: Histogram
-
-    def __add__(self, other: "_Tally") -> "_Tally":
-        return _Tally(self.jobs + other.jobs, self.run + other.run, self.wait + other.wait)
-
-
-_NOTHING = _Tally(0, Histogram(), Histogram())
 
 
 def has_uncounted(connection: Connection) -> bool:
@@ -195,7 +186,7 @@ def fold(connection: Connection, *, limit: int = 5000, now: datetime | None = No
         key = _Key(row.hour, row.queue, row.task, State(row.state))
         run = Histogram(tuple(row.run_buckets), row.run_seconds)
         wait = Histogram(tuple(row.wait_buckets), row.wait_seconds)
-        found[key] = found.get(key, _NOTHING) + _Tally(row.jobs, run, wait)
+        _add(found, key, _Tally(row.jobs, run, wait))
     if found:
         connection.execute(_ADD, _columns(found))
     return len(rows)
@@ -207,10 +198,17 @@ def _tallies(rows: Iterable[Row[Any]]) -> dict[_Key, _Tally]:
     for row in rows:
         run = in_bucket(row.run_bucket, row.jobs, row.run_seconds)
         wait = in_bucket(row.wait_bucket, row.jobs, row.wait_seconds)
-        for minute in (row.minute, None):
-            key = _Key(minute, row.queue, row.task, State(row.state))
-            found[key] = found.get(key, _NOTHING) + _Tally(row.jobs, run, wait)
+        _add(found, _Key(row.minute, row.queue, row.task, State(row.state)), _Tally(row.jobs, run, wait))
+    for key, tally in list(found.items()):
+        _add(found, key._replace(minute=None), tally)
     return found
+
+
+def _add(found: dict[_Key, _Tally], key: _Key, more: _Tally) -> None:
+    former = found.get(key)
+    if former is not None:
+        more = _Tally(former.jobs + more.jobs, former.run + more.run, former.wait + more.wait)
+    found[key] = more
 
 
 def _columns(tallies: Mapping[_Key, _Tally]) -> dict[str, Any]:
@@ -231,4 +229,4 @@ def _columns(tallies: Mapping[_Key, _Tally]) -> dict[str, Any]:
 
 def _array_literal(counts: Iterable[int]) -> str:
     """An array in its text form: ``unnest`` would take an array of arrays apart to the last number."""
-    return "{" + ",".join(str(count) for count in counts) + "}"
+    return f"{{{','.join(map(str, counts))}}}"

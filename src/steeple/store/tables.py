@@ -138,7 +138,16 @@ class Job(Table):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        Index("jobs_unsuccessful", "state", "id", postgresql_where=text("state IN ('FAILED', 'CANCELLED')")),
+        Index("jobs_of_a_kind", "state", "queue", "task", "id", postgresql_where=text("state <> 'RUNNING'")),
+        Index(
+            "jobs_of_a_kind_tagged",
+            "state",
+            "queue",
+            "task",
+            "id",
+            postgresql_where=text("state <> 'RUNNING' AND tags <> '{}'"),
+        ),
+        Index("jobs_tagged", "id", postgresql_where=text("cardinality(tags) > 0")),
         Index("jobs_tags", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
         {
             "postgresql_with": {

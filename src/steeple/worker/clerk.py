@@ -78,15 +78,22 @@ class Clerk(threading.Thread):
     def close(self) -> None:
         """After the slots have ended and the warden is closed: settle what they left, and end the worker's row."""
         self._is_closing.set()
+        self._warden.is_stirring.set()
         self.join(_LAST_WORDS_SECONDS)
 
     def run(self) -> None:
         while not self._is_closing.wait(_TICK_SECONDS):
             self._tick()
+            self._rest()
         self._write_stops()
         self._settle_the_dead()
         self._attempt(self._write_counts)
         self._attempt(lambda: in_transaction(self._engine, lambda connection: workers.end(connection, self._worker.id)))
+
+    def _rest(self) -> None:
+        """While all is quiet, there is nothing to do before the next heartbeat, or the next audit."""
+        if not self._stopping.notes():
+            self._warden.is_stirring.wait(max(0.0, min(self._beat_at, self._audit_at) - monotonic()))
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Do it; if the database is away, it and all that need it come again in a second."""

@@ -5,7 +5,9 @@ from typing import Any
 
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 
+from steeple.broker.celery_app import is_redis
 from steeple.telemetry import events
 
 _LONGEST_PAUSE = 1.0
@@ -29,6 +31,7 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
     def loop_args(self) -> Any:
         """Celery asks for these when all is set up and messages can come."""
         self.controller.on_broker(is_there=True)
+        self.task_consumer.no_ack = is_redis(self.task_consumer.channel)
         return super().loop_args()
 
     def on_connection_error_before_connected(self, exc: BaseException) -> None:
@@ -60,6 +63,20 @@ class WakeConsumer(Consumer):  # type: ignore[misc]
     def _drop(self, message: Any, what: str) -> None:
         message.ack_log_error(_Log, self.connection_errors)
         self.controller.on_dropped(what)
+
+
+class WakeRequest(Request):  # type: ignore[misc]
+    """A wake-up that is on its way to a slot.
+
+    Redis would be told of each, twice, that it came and that it was heard, while the slot is kept waiting. If one is
+    lost with its worker, that costs no job: the scheduler wakes others.
+    """
+
+    def acknowledge(self) -> None:
+        if is_redis(self.message.channel):
+            self.acknowledged = True
+        else:
+            super().acknowledge()
 
 
 class _Log:

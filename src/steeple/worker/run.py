@@ -13,6 +13,7 @@ from typing import Any
 
 import billiard
 from celery import Celery, signals
+from celery.app.trace import trace_ok_t
 from celery.worker import WorkController, state
 
 from steeple.app import Steeple
@@ -32,7 +33,7 @@ from steeple.task import Task
 from steeple.telemetry import events, logs
 from steeple.worker.board import Board
 from steeple.worker.clerk import Clerk
-from steeple.worker.consumer import WakeConsumer
+from steeple.worker.consumer import WakeConsumer, WakeRequest
 from steeple.worker.lifelines import Lifeline, Lifelines
 from steeple.worker.slot import Crew, Slot
 from steeple.worker.stopping import Stopping
@@ -130,10 +131,16 @@ class _Worker:
         os.setpgid(0, 0)  # the warden ends what a task started together with its slot
         try:
             self._slot = Slot(self._crew, billiard.current_process().index, Publisher(self._celery))
+            self._celery.tasks[WAKE_TASK].__trace__ = self._trace
         except Exception as error:  # noqa: BLE001 - without its slot this process is of no use
             events.slot_failed(error)
             time.sleep(_FAILED_SLOT_PAUSE)
             os._exit(1)
+
+    def _trace(self, _id: str, arguments: Any, keywords: Any, _request: Any = None) -> Any:
+        """What a slot does with a wake-up, without all that Celery would do around a task of its own."""
+        self._wake(*arguments, **keywords)
+        return trace_ok_t(None, None, 0.0, "None")
 
     def _wake(self, *arguments: Any, **keywords: Any) -> None:
         """The one task that Celery knows. Which lane woke us does not matter: the claim takes the best job of all."""
@@ -153,7 +160,8 @@ def _stay(number: int, frame: FrameType | None) -> None:
 
 def _prepare(celery: Celery, wake: Callable[..., None]) -> None:
     """Teach Celery the wake-up, and make it forget the tasks that it brings itself."""
-    celery.task(wake, name=WAKE_TASK, typing=False, ignore_result=True)
+    request = f"{WakeRequest.__module__}:{WakeRequest.__qualname__}"
+    celery.task(wake, name=WAKE_TASK, typing=False, ignore_result=True, Request=request)
     celery.finalize()
     for name in list(celery.tasks):
         if name != WAKE_TASK:

@@ -19,6 +19,8 @@ from steeple.worker.lifelines import Cut, Lifeline, Lifelines
 from steeple.worker.stopping import Stopping, send
 
 _TICK_SECONDS = 0.1
+_QUIET_TICK_SECONDS = 0.2
+"""While no slot is at work: how late the first look at a task may be, of an hour's or a second's deadline."""
 
 
 class Warden(threading.Thread):
@@ -36,6 +38,8 @@ class Warden(threading.Thread):
         self.lifelines = Lifelines()
         self.cut: Cut | None = None
         """Why the worker stopped by itself, if it did."""
+        self.is_stirring = threading.Event()
+        """Set unless all is quiet: no slot is at work or dead, and none is to end."""
         self._buried: dict[int, int] = {}
         self._drain_since: float | None = None
         self._is_closing = threading.Event()
@@ -60,16 +64,23 @@ class Warden(threading.Thread):
         return self._buried.get(seat.number) == seat.pid != 0
 
     def run(self) -> None:
-        while not self._is_closing.wait(_TICK_SECONDS):
+        while not self._is_closing.wait(_TICK_SECONDS if self.is_stirring.is_set() else _QUIET_TICK_SECONDS):
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001 - nobody else looks after the slots
                 events.warden_failed(error)
 
     def _tick(self) -> None:
+        self._look_whether_all_is_quiet()
         self._look_at_the_slots()
         self._bury_the_dead()
         self._look_at_the_lifelines()
+
+    def _look_whether_all_is_quiet(self) -> None:
+        if self._board.is_draining or any(seat.is_at_work or seat.is_deserted() for seat in self._board.seats):
+            self.is_stirring.set()
+        else:
+            self.is_stirring.clear()
 
     def _look_at_the_slots(self) -> None:
         now = monotonic()
