@@ -1,7 +1,7 @@
 """``Steeple``: the registry of tasks, and how a program submits jobs for them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, InvalidJob, TaskDefinitionError, UnknownTask
 from steeple.handle import Handle
 from steeple.settings import Settings
-from steeple.submission import PythonOptions, alike_jobs, new_job, read_options, request_hash
+from steeple.submission import PythonOptions, alike_jobs, has_keys_of_arguments, new_job, read_options, request_hash
 from steeple.task import Task, TaskDefaults
 
 P = ParamSpec("P")
@@ -52,8 +52,13 @@ class Steeple:
         priority: Priority | str = Priority.DEFAULT,
         retry: Retry | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        limits: Sequence[str] = (),
+        fair_key: str | None = None,
     ) -> Callable[[Callable[P, R]], "Submittable[P, R]"]:
         """Register the decorated function as a task; ``timeout`` is seconds per attempt.
+
+        ``limits`` are keys of limits that hold for each of its jobs, ``fair_key`` is the key by which they share a lane.
+        Both may be made of arguments: ``limits=["customer:{customer}"]``.
 
         The function's parameters are its arguments, by their type hints; one annotated ``Context`` is supplied by the
         worker. Raises ``TaskDefinitionError`` for a function, a name or an option that cannot be.
@@ -63,7 +68,8 @@ class Steeple:
         if priority not in tuple(Priority):
             raise TaskDefinitionError(f"{name}: priority is one of {', '.join(Priority)}, not {priority!r}")
         try:
-            defaults = TaskDefaults(queue, Priority(priority), Retry() if retry is None else retry, timeout)
+            policy = Retry() if retry is None else retry
+            defaults = TaskDefaults(queue, Priority(priority), policy, timeout, _keys(limits), fair_key)
         except ValueError as error:
             raise TaskDefinitionError(f"{name}: {error}") from None
 
@@ -91,7 +97,7 @@ class Steeple:
 
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
-        ``retry``, ``unique_key``, ``tags``, ``idempotency_key``.
+        ``retry``, ``unique_key``, ``limits``, ``fair_key``, ``tags``, ``idempotency_key``.
 
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
@@ -119,7 +125,11 @@ class Steeple:
         encoded = [_encode_in_batch(found, each, place) for place, each in enumerate(args)]
         if not encoded:
             return []
-        jobs = alike_jobs(found.record, encoded, chosen, limit=self._backend.settings.max_args_bytes)
+        record, limit = found.record, self._backend.settings.max_args_bytes
+        if has_keys_of_arguments(record):
+            each = [new_job(record, args, chosen, limit=limit) for args in encoded]
+            return [Handle(job_id, self._backend) for job_id in self._backend.store(each, connection)]
+        jobs = alike_jobs(record, encoded, chosen, limit=limit)
         self._backend.store_alike(jobs, connection)
         return [Handle(job_id, self._backend) for job_id in jobs.ids]
 
@@ -163,6 +173,13 @@ class Steeple:
             return job
         asked = request_hash(task.record.name, encoded, options)
         return replace(job, idempotency=Idempotency(IDEMPOTENCY_OWNER, options.idempotency_key, asked))
+
+
+def _keys(limits: Sequence[str]) -> tuple[str, ...]:
+    """Raises ``ValueError``."""
+    if isinstance(limits, str) or not all(isinstance(key, str) for key in limits):
+        raise ValueError(f"limits is a list of keys, not {limits!r}")
+    return tuple(limits)
 
 
 def _encode_in_batch(task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], place: int) -> str:

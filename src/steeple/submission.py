@@ -11,10 +11,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Idempotency, NewJob
+from steeple.domain.key_templates import LONGEST_KEY, Unfilled, fill, names_in
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
-from steeple.errors import InvalidJob, TooLarge
-from steeple.faults import UNSTORABLE, field_errors, is_storable
+from steeple.errors import FieldError, InvalidJob, TooLarge
+from steeple.faults import UNSTORABLE, field_errors, is_storable, token
 from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
 
@@ -43,6 +44,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)]
 Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+LimitKey = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY, pattern=r"^[^*]*$"), AfterValidator(_storable)]
 MaxAttempts = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -62,6 +64,8 @@ class JobOptions(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     max_attempts: MaxAttempts | None = None
     unique_key: Key | None = None
+    limits: Annotated[list[LimitKey], Field(max_length=16)] = Field(default_factory=list)
+    fair_key: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -93,6 +97,7 @@ def new_job(
 ) -> NewJob:
     """The job that was asked for. ``args`` is JSON text that the task accepts; over ``limit`` bytes: ``TooLarge``."""
     _require_small(args, limit)
+    limits, fair_key = _keys(task, args, options)
     retry = options.retry if isinstance(options, PythonOptions) else None
     return NewJob(
         id=new_id(),
@@ -109,11 +114,34 @@ def new_job(
         max_attempts=options.max_attempts or (retry or task.retry).max_attempts,
         retry=retry,
         idempotency=idempotency,
+        limits=limits,
+        fair_key=fair_key,
     )
 
 
+def _keys(task: TaskRecord, args: str, options: JobOptions) -> tuple[tuple[str, ...], str | None]:
+    """The keys of the job's limits, its own and those of its task, sorted; and its fair key."""
+    if not task.limits and task.fair_key is None:
+        return tuple(sorted(set(options.limits))), options.fair_key
+    arguments = json.loads(args)
+    try:
+        limits = {*options.limits, *(fill(template, arguments) for template in task.limits)}
+        fair_key = options.fair_key or (None if task.fair_key is None else fill(task.fair_key, arguments))
+    except Unfilled as error:
+        raise InvalidJob([FieldError("/args" + token(error.argument), str(error))]) from None
+    long = [key for key in (*limits, fair_key or "") if len(key) > LONGEST_KEY]
+    if long:
+        raise InvalidJob([FieldError("/args", f"make a key of over {LONGEST_KEY} characters: {long[0][:40]}…")])
+    return tuple(sorted(limits)), fair_key
+
+
+def has_keys_of_arguments(task: TaskRecord) -> bool:
+    """Whether the keys of its jobs differ."""
+    return any(names_in(template) for template in (*task.limits, task.fair_key or ""))
+
+
 def alike_jobs(task: TaskRecord, args: Sequence[str], options: JobOptions, *, limit: int) -> AlikeJobs:
-    """As ``new_job`` for each of ``args``, of which there is one at least."""
+    """As ``new_job`` for each of ``args``, of which there is one at least. Not for ``has_keys_of_arguments``."""
     for each in args:
         _require_small(each, limit)
     return AlikeJobs(new_job(task, args[0], options, limit=limit), [new_id() for _ in args], args)

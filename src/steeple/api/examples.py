@@ -29,6 +29,8 @@ JOB: Final[dict[str, Any]] = {
     "cancel_requested_at": None,
     "stop": None,
     "schedule_id": None,
+    "limits": [],
+    "fair_key": None,
 }
 
 ERROR: Final[dict[str, Any]] = {

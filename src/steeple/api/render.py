@@ -24,7 +24,8 @@ def job_text(job: JobView) -> str:
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
         f'"result":{job.result or "null"},"error":{job.error or "null"},'
         f'"cancel_requested_at":{_time(job.cancel_requested_at)},"stop":{job.stop or "null"},'
-        f'"schedule_id":{_text(schedule_id)}}}'
+        f'"schedule_id":{_text(schedule_id)},"limits":[{",".join(map(_text, job.limits))}],'
+        f'"fair_key":{_text(job.fair_key)}}}'
     )
 
 
@@ -38,7 +39,8 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"unique_key":{_text(job.unique_key)},"run_at":{run_at},"expires_at":{_time(job.expires_at)},'
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
-        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null}}'
+        f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null,'
+        f'"limits":[{",".join(map(_text, job.limits))}],"fair_key":{_text(job.fair_key)}}}'
     )
 
 

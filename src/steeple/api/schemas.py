@@ -58,6 +58,8 @@ class Job(_Reply):
     cancel_requested_at: datetime | None
     stop: Annotated[Stop | None, Field(description="How the latest attempt was stopped, if it was.")]
     schedule_id: str | None
+    limits: Annotated[list[str], Field(description="The keys of the limits that hold for it, also those of its task.")]
+    fair_key: Annotated[str | None, Field(description="The key by which it shares its lane with other jobs.")]
 
 
 class JobPage(_Reply):

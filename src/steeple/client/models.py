@@ -62,6 +62,8 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
+    limits: tuple[str, ...] = ()
+    fair_key: str | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -18,6 +18,7 @@ from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
 from steeple.scheduler.troubles import Troubles
+from steeple.scheduler.unpark import Unpark
 from steeple.scheduler.wake_due import WakeDue
 from steeple.settings import Settings
 from steeple.store import tasks
@@ -121,6 +122,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     wake_due = WakeDue(single, settings, troubles)
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
+        Tick("unpark", Unpark(engine, single)),
         Tick("expire", lambda: expire(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
         Tick("prune", Prune(engine, single, settings)),

@@ -48,6 +48,54 @@ ON CONFLICT (key) DO UPDATE SET tokens = excluded.tokens, at = excluded.at
 """)
 
 
+# Sets a limit, in place of what was set for the key.
+_SET = text("""
+INSERT INTO limits (key, max_running, rate_count, rate_period, rate_burst)
+VALUES (:key, :max_running, :rate_count, :rate_period, :rate_burst)
+ON CONFLICT (key) DO UPDATE SET
+    max_running = excluded.max_running, rate_count = excluded.rate_count, rate_period = excluded.rate_period,
+    rate_burst = excluded.rate_burst, updated_at = now()
+""")
+
+# Takes a limit away.
+_DELETE = text("DELETE FROM limits WHERE key = :key RETURNING key")
+
+# A page of what is set.
+_PAGE = text("""
+SELECT key, max_running, rate_count, rate_period, rate_burst FROM limits WHERE key > :after ORDER BY key LIMIT :limit
+""")
+
+
+def set_limit(connection: Connection, limit: Limit) -> None:
+    rate = limit.rate
+    connection.execute(
+        _SET,
+        {
+            "key": limit.key,
+            "max_running": limit.max_running,
+            "rate_count": None if rate is None else rate.count,
+            "rate_period": None if rate is None else rate.period,
+            "rate_burst": None if rate is None else rate.burst,
+        },
+    )
+
+
+def delete_limit(connection: Connection, key: str) -> bool:
+    """False if none was set for the key."""
+    return connection.execute(_DELETE, {"key": key}).first() is not None
+
+
+def read_limit(connection: Connection, key: str) -> Limit | None:
+    """What is set for this key or pattern itself."""
+    found = map(_limit, connection.execute(_LIMITS_OF, {"keys": [key]}))
+    return next((limit for limit in found if limit.key == key), None)
+
+
+def list_limits(connection: Connection, after: str, limit: int) -> list[Limit]:
+    """Those after a key, in their order."""
+    return list(map(_limit, connection.execute(_PAGE, {"after": after, "limit": limit})))
+
+
 def lock_keys(connection: Connection, keys: Sequence[str], *, may_wait: bool) -> set[str]:
     """Take the locks of ``keys`` for the rest of the transaction: all of them, or those that are free."""
     if not keys:

@@ -17,7 +17,7 @@ _JOBS = text("""
 SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority, tags, unique_key, run_at, expires_at,
        timeout, attempt, max_attempts, crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
        CAST(progress AS text) AS progress, CAST(result AS text) AS result, CAST(error AS text) AS error,
-       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id
+       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id, limits, fair_key
 FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
 WHERE jobs.id = ANY (CAST(:ids AS uuid[]))
 """)
@@ -77,6 +77,8 @@ class JobView:
     cancel_requested_at: datetime | None
     stop: str | None
     schedule_id: UUID | None
+    limits: tuple[str, ...]
+    fair_key: str | None
 
 
 @dataclass(frozen=True)
@@ -123,4 +125,5 @@ def ended(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
 def _job_view(row: Row[Any]) -> JobView:
     fields = row._asdict()
     fields |= {"state": State(row.state), "priority": Priority.from_rank(row.priority), "tags": tuple(row.tags)}
+    fields["limits"] = tuple(row.limits or ())
     return JobView(**fields)

@@ -223,6 +223,8 @@ class Task(Table):
     timeout: Mapped[float]
     retry: Mapped[dict[str, Any]]
     is_async: Mapped[bool]
+    limits: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    fair_key: Mapped[str | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -52,6 +52,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("held_by", sa.Text()))
     op.add_column("jobs", sa.Column("limits", sa.ARRAY(sa.Text())))
     op.add_column("jobs", sa.Column("fair_key", sa.Text()))
+    op.add_column("tasks", sa.Column("limits", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False))
+    op.add_column("tasks", sa.Column("fair_key", sa.Text()))
     op.drop_index("jobs_due", "jobs")
     _index("jobs_due", ["queue", "priority", "run_at", "id"], _PLAIN)
     _index("jobs_due_by_rule", ["queue", "priority", "run_at", "id"], _RULED)
@@ -115,3 +117,5 @@ def downgrade() -> None:
     _index("jobs_due", ["queue", "priority", "run_at", "id"], "state = 'PENDING'")
     for column in ("fair_key", "limits", "held_by"):
         op.drop_column("jobs", column)
+    for column in ("fair_key", "limits"):
+        op.drop_column("tasks", column)

@@ -1,0 +1,39 @@
+"""Lets jobs try again that a limit holds back: those of a rate as its tokens come.
+
+Those of a number of running jobs are let go when one of these ends, by whatever ends it; here they are looked at now and
+then, lest a mistake hold any for ever.
+"""
+
+from functools import partial
+from time import monotonic
+
+from steeple.domain.limits import Block
+from steeple.store.engine import Engine, in_transaction
+from steeple.store.parking import Unparked, holders, unpark
+
+_PAUSE_SECONDS = 0.25
+_SOONEST_SECONDS = 0.05
+_BETWEEN_ROUNDS_SECONDS = 10.0
+"""Of looking at the limits of running jobs."""
+
+
+class Unpark:
+    """A tick."""
+
+    def __init__(self, engine: Engine, single: Engine) -> None:
+        self._engine = engine
+        self._single = single
+        self._round_at = monotonic() + _BETWEEN_ROUNDS_SECONDS
+
+    def __call__(self) -> float:
+        """Let go what may; returns when the next token comes."""
+        found = self._let_go(Block.RATE)
+        if monotonic() >= self._round_at:
+            self._round_at = monotonic() + _BETWEEN_ROUNDS_SECONDS
+            self._let_go(Block.RUNNING)
+        pauses = [each.next_in for each in found if each.next_in is not None]
+        return min(_PAUSE_SECONDS, max(_SOONEST_SECONDS, min(pauses, default=_PAUSE_SECONDS)))
+
+    def _let_go(self, block: Block) -> list[Unparked]:
+        keys = in_transaction(self._single, partial(holders, block=block))
+        return [in_transaction(self._engine, partial(unpark, block=block, key=key)) for key in keys]
