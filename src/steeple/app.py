@@ -57,7 +57,7 @@ class Steeple:
     ) -> Callable[[Callable[P, R]], "Submittable[P, R]"]:
         """Register the decorated function as a task; ``timeout`` is seconds per attempt.
 
-        ``limits`` are keys of limits that hold for each of its jobs, ``fair_key`` is the key by which they share a lane.
+        ``limits`` are keys of limits that hold for each of its jobs, ``fair_key`` that by which they share a lane.
         Both may be made of arguments: ``limits=["customer:{customer}"]``.
 
         The function's parameters are its arguments, by their type hints; one annotated ``Context`` is supplied by the

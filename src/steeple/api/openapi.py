@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from steeple.api import examples, schemas
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
-from steeple.api.requests import BatchRequest, JobChange, Nothing, SubmitRequest
+from steeple.api.requests import BatchRequest, JobChange, LimitRequest, Nothing, SubmitRequest, WeightRequest
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
@@ -25,7 +25,14 @@ _EVERYWHERE: Final = (
 )
 _GUARDED: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.CROSS_SITE, Kind.MISDIRECTED)
 _REFERENCE: Final = "#/components/schemas/{model}"
-_REQUESTS: Final[Sequence[type[BaseModel]]] = (SubmitRequest, BatchRequest, JobChange, Nothing)
+_REQUESTS: Final[Sequence[type[BaseModel]]] = (
+    SubmitRequest,
+    BatchRequest,
+    JobChange,
+    LimitRequest,
+    WeightRequest,
+    Nothing,
+)
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Job,
     schemas.JobPage,
@@ -34,6 +41,8 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Logs,
     schemas.Tasks,
     schemas.Queues,
+    schemas.Limits,
+    schemas.Weights,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,
@@ -54,6 +63,7 @@ _TAGS: Final = [
     {"name": "jobs", "description": "Requests to run a task."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
+    {"name": "limits", "description": "How many jobs may run or start, and who goes next."},
     {"name": "workers", "description": "Who runs them."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]

@@ -52,6 +52,12 @@ class Kind(Enum):
         "There is no such job",
         "No job has this id: it never existed, or it ended and its retention has passed.",
     )
+    LIMIT_NOT_FOUND = (
+        "limit-not-found",
+        404,
+        "There is no such limit",
+        "No limit is set for this very key or pattern. `GET /v1/limits` lists those that are.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,

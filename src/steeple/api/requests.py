@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Self, get_origin
 from urllib.parse import parse_qsl
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     PlainValidator,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 from starlette.requests import Request
 
@@ -23,7 +24,7 @@ from steeple.api.problems import Fault, refusal
 from steeple.domain.priority import Priority
 from steeple.domain.states import State
 from steeple.faults import UNSTORABLE, is_storable, token
-from steeple.submission import JobOptions, MaxAttempts, QueueName
+from steeple.submission import LONGEST_SECONDS, JobOptions, MaxAttempts, QueueName
 
 MOST_BATCH_JOBS = 10_000
 MOST_PAGE_JOBS = 1000
@@ -99,6 +100,47 @@ class JobChange(BaseModel):
         if value is None:
             raise ValueError("must not be null: leave it out, and it stays as it is")
         return value
+
+
+class RateRequest(BaseModel):
+    """How many may start in a time: a token bucket."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: Annotated[int, Field(ge=1, le=1_000_000, description="Starts per period.")]
+    period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds.")]
+    burst: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="How many may start at once after a quiet time; else `count`."),
+    ] = None
+
+
+class LimitRequest(BaseModel):
+    """At least one of the two."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_running: Annotated[int | None, Field(ge=0, le=1_000_000, description="How many may run at once.")] = None
+    rate: RateRequest | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_running is None and self.rate is None:
+            raise ValueError("give max_running, rate or both")
+        return self
+
+
+class WeightRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+
+
+class KeyPage(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, description="On a page; over 1000 it is 1000.")] = 100
+    cursor: Annotated[Text | None, Field(description="`next_cursor` of the page before.")] = None
 
 
 class JobQuery(BaseModel):

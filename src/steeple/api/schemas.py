@@ -74,6 +74,35 @@ class JobPage(_Reply):
     ]
 
 
+class Rate(_Reply):
+    count: int
+    period: Annotated[float, Field(description="Seconds.")]
+    burst: int | None
+
+
+class Limit(_Reply):
+    key: str
+    max_running: int | None
+    rate: Rate | None
+    running: Annotated[int, Field(description="Jobs that run and name this very key.")]
+    waiting: Annotated[int, Field(description="Jobs that are due and that it keeps from starting.")]
+
+
+class Limits(_Reply):
+    limits: list[Limit]
+    next_cursor: str | None
+
+
+class Weight(_Reply):
+    fair_key: str
+    weight: float
+
+
+class Weights(_Reply):
+    weights: list[Weight]
+    next_cursor: str | None
+
+
 class Fault(_Reply):
     pointer: Annotated[str, Field(description="A JSON Pointer (RFC 6901).")]
     detail: str

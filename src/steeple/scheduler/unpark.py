@@ -1,7 +1,7 @@
 """Lets jobs try again that a limit holds back: those of a rate as its tokens come.
 
-Those of a number of running jobs are let go when one of these ends, by whatever ends it; here they are looked at now and
-then, lest a mistake hold any for ever.
+Those of a number of running jobs are let go when one of these ends, by whatever ends it; here they are looked at now
+and then, lest a mistake hold any for ever.
 """
 
 from functools import partial

@@ -1,6 +1,7 @@
 """Limits that are set, and what of them is in use."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,19 @@ ON CONFLICT (key) DO UPDATE SET tokens = excluded.tokens, at = excluded.at
 """)
 
 
+# How many jobs run that name each of some keys, and how many wait for it.
+_IN_USE = text("""
+SELECT wanted.key, COALESCE(running.jobs, 0) AS running, (
+    SELECT count(*) FROM jobs
+    WHERE state = 'PENDING' AND held_by IS NOT NULL AND held_by IN ('limit:' || wanted.key, 'rate:' || wanted.key)
+) AS waiting
+FROM unnest(CAST(:keys AS text[])) AS wanted (key)
+LEFT JOIN (
+    SELECT key, count(*) AS jobs FROM jobs CROSS JOIN LATERAL unnest(limits) AS key
+    WHERE state = 'RUNNING' AND limits IS NOT NULL GROUP BY key
+) AS running USING (key)
+""")
+
 # Sets a limit, in place of what was set for the key.
 _SET = text("""
 INSERT INTO limits (key, max_running, rate_count, rate_period, rate_burst)
@@ -67,6 +81,8 @@ SELECT key, max_running, rate_count, rate_period, rate_burst FROM limits WHERE k
 
 
 def set_limit(connection: Connection, limit: Limit) -> None:
+    """Set it in place of another. The locks of claims see to it that none counts by both."""
+    lock_keys(connection, [limit.key], may_wait=True)
     rate = limit.rate
     connection.execute(
         _SET,
@@ -82,6 +98,7 @@ def set_limit(connection: Connection, limit: Limit) -> None:
 
 def delete_limit(connection: Connection, key: str) -> bool:
     """False if none was set for the key."""
+    lock_keys(connection, [key], may_wait=True)
     return connection.execute(_DELETE, {"key": key}).first() is not None
 
 
@@ -94,6 +111,27 @@ def read_limit(connection: Connection, key: str) -> Limit | None:
 def list_limits(connection: Connection, after: str, limit: int) -> list[Limit]:
     """Those after a key, in their order."""
     return list(map(_limit, connection.execute(_PAGE, {"after": after, "limit": limit})))
+
+
+@dataclass(frozen=True)
+class InUse:
+    """A limit, how many jobs run that name its very key, and how many wait for that."""
+
+    limit: Limit
+    running: int
+    waiting: int
+
+
+def limits_in_use(connection: Connection, after: str, limit: int) -> list[InUse]:
+    """``list_limits``, with what is in use."""
+    return in_use(connection, list_limits(connection, after, limit))
+
+
+def in_use(connection: Connection, found: Sequence[Limit]) -> list[InUse]:
+    """What is in use of these limits."""
+    rows = connection.execute(_IN_USE, {"keys": [limit.key for limit in found]}).all()
+    known = {row.key: row for row in rows}
+    return [InUse(limit, known[limit.key].running, known[limit.key].waiting) for limit in found]
 
 
 def lock_keys(connection: Connection, keys: Sequence[str], *, may_wait: bool) -> set[str]:

@@ -1,6 +1,5 @@
 """Jobs that limits have put aside, and when they may try again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,6 +33,12 @@ UPDATE jobs SET held_by = NULL WHERE id IN (
     SELECT id FROM jobs WHERE state = 'PENDING' AND held_by = :held_by
     ORDER BY priority, run_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
+""")
+
+# Lets all of them try again.
+_UNPARK_LIKE = text("""
+UPDATE jobs SET held_by = NULL
+WHERE state = 'PENDING' AND held_by IS NOT NULL AND held_by LIKE ANY (CAST(:likes AS text[]))
 """)
 
 _MOST_HOLDERS = 10_000
@@ -75,6 +80,13 @@ def _next_in(use: Use | None, taken: int) -> float | None:
     return use.limit.rate.seconds_until(1.0, use.tokens - taken)
 
 
-def unpark_all(connection: Connection, keys: Sequence[str]) -> int:
-    """Let all jobs try again that limits of these keys hold back, as after a change of the limits."""
-    return sum(_let_go(connection, block, key, _MOST_AT_ONCE) for key in keys for block in Block)
+def unpark_of(connection: Connection, key: str) -> int:
+    """Let all jobs try again that a key's limit holds back, or those of a pattern, as after a change of them."""
+    likes = [f"{block.value}:{_as_like(key)}" for block in Block]
+    return connection.execute(_UNPARK_LIKE, {"likes": likes}).rowcount
+
+
+def _as_like(pattern: str) -> str:
+    for character in "\\%_":
+        pattern = pattern.replace(character, f"\\{character}")
+    return pattern.replace("*", "%")
