@@ -3,6 +3,7 @@
 import pytest
 
 from playground import Playground, at, end
+from steeple.domain.job import Claim
 from steeple.domain.limits import Block, Limit, Rate
 from steeple.domain.priority import Lane, Priority
 from steeple.domain.states import State
@@ -37,7 +38,8 @@ def test_what_a_rate_holds_back_is_let_go_as_tokens_come(playground: Playground)
         assert holders(connection, Block.RATE) == ["api"]
         nothing = unpark(connection, Block.RATE, "api", now=at(0.25))
         one = unpark(connection, Block.RATE, "api", now=at(0.5))
-    assert (nothing.jobs, nothing.next_in) == (0, pytest.approx(0.25))
+    assert nothing.jobs == 0
+    assert nothing.next_in == pytest.approx(0.25)
     assert one.jobs == 1
     assert _held(playground) == 7
 
@@ -66,9 +68,9 @@ def test_the_next_job_may_start_however_the_running_one_leaves(playground: Playg
     with playground.engine.begin() as connection:
         match how:
             case "release":
-                transitions.release(connection, [transitions.Claim(*claim)])
+                transitions.release(connection, [Claim(*claim)])
             case "rescue":
-                transitions.rescue(connection, [transitions.Claim(*claim)], "it died")
+                transitions.rescue(connection, [Claim(*claim)], "it died")
             case "cancel":
                 transitions.cancel(connection, first)
     if how in {"finish", "cancel"}:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steeple.cli import db, doctor, jobs, keys, parts, submit
+from steeple.cli import db, doctor, jobs, keys, limits, parts, submit
 from steeple.cli.exits import epilog
 from steeple.cli.faults import Commands
 from steeple.cli.output import write_line
@@ -22,6 +22,8 @@ parts.add_to(app)
 app.command()(doctor.doctor)
 jobs.app.command()(submit.submit)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(limits.app, name="limits")
+app.add_typer(limits.weights_app, name="weights")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 

@@ -39,6 +39,8 @@ def submit(
     timeout: Duration = None,
     max_attempts: Annotated[int | None, typer.Option(min=1)] = None,
     unique_key: Annotated[str | None, typer.Option(help="At most one active job holds it.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A limit's key; may be repeated.")] = None,
+    fair_key: Annotated[str | None, typer.Option(help="Jobs with different ones take turns.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, as `jobs wait` does.")] = False,
@@ -58,7 +60,7 @@ def submit(
         "expires_at": expires_at,
     }
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
-    options |= {"idempotency_key": idempotency_key}
+    options |= {"idempotency_key": idempotency_key, "limits": limit, "fair_key": fair_key}
     _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
 

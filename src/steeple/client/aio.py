@@ -11,7 +11,7 @@ import httpx2
 
 from steeple.client import models, transport, wire
 from steeple.client.errors import TransportError, Unavailable
-from steeple.client.options import BatchJob, JobChanges, JobFilters, SubmitOptions
+from steeple.client.options import BatchJob, JobChanges, JobFilters, Rate, SubmitOptions
 
 T = TypeVar("T")
 
@@ -92,6 +92,40 @@ class AsyncClient:
 
     async def workers(self) -> list[models.Worker]:
         return await self._send(wire.workers())
+
+    async def limits(self) -> AsyncIterator[models.Limit]:
+        """All limits, by key."""
+        cursor: str | None = None
+        while True:
+            found, cursor = await self._send(wire.limits(cursor))
+            for each in found:
+                yield each
+            if cursor is None:
+                return
+
+    async def set_limit(self, key: str, *, max_running: int | None = None, rate: Rate | None = None) -> models.Limit:
+        """Limit how many jobs that name ``key`` run at once, or start in a time, in place of what was set for it."""
+        return await self._send(wire.set_limit(key, max_running, rate))
+
+    async def delete_limit(self, key: str) -> None:
+        await self._send(wire.delete_limit(key))
+
+    async def weights(self) -> AsyncIterator[models.Weight]:
+        """The weights that were set, by fair key; every other key weighs 1."""
+        cursor: str | None = None
+        while True:
+            found, cursor = await self._send(wire.weights(cursor))
+            for each in found:
+                yield each
+            if cursor is None:
+                return
+
+    async def set_weight(self, fair_key: str, weight: float) -> models.Weight:
+        """Have a fair key start so many jobs while one of weight 1 starts one."""
+        return await self._send(wire.set_weight(fair_key, weight))
+
+    async def delete_weight(self, fair_key: str) -> None:
+        await self._send(wire.delete_weight(fair_key))
 
     async def close(self) -> None:
         await self._http.aclose()

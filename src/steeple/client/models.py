@@ -119,6 +119,23 @@ class Queue(_OpenReply):
     paused: bool = False
 
 
+class Limit(_OpenReply):
+    """A limit by key. ``running`` and ``waiting`` count jobs that name this very key."""
+
+    key: str
+    max_running: int | None = None
+    rate: dict[str, Any] | None = None
+    running: int = 0
+    waiting: int = 0
+
+
+class Weight(_OpenReply):
+    """What a fair key weighs beside others in its lane."""
+
+    fair_key: str
+    weight: float
+
+
 class Worker(_OpenReply):
     """A worker process with its slots, lanes and last heartbeat."""
 

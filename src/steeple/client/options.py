@@ -4,7 +4,7 @@ know is passed on as it is: the API decides.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 
 class JobOptions(TypedDict, total=False):
@@ -18,6 +18,8 @@ class JobOptions(TypedDict, total=False):
     timeout: float | timedelta
     max_attempts: int
     unique_key: str
+    limits: Sequence[str]
+    fair_key: str
     tags: Sequence[str]
 
 
@@ -35,6 +37,14 @@ class BatchJob(JobOptions):
 
     task: str
     args: Mapping[str, Any]
+
+
+class Rate(TypedDict, total=False):
+    """``count`` starts per ``period`` seconds; ``burst``: how many at once after a quiet time, if not ``count``."""
+
+    count: Required[int]
+    period: Required[float]
+    burst: int
 
 
 class JobChanges(TypedDict, total=False):

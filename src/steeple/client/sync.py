@@ -10,7 +10,7 @@ import httpx2
 
 from steeple.client import models, transport, wire
 from steeple.client.errors import TransportError, Unavailable
-from steeple.client.options import BatchJob, JobChanges, JobFilters, SubmitOptions
+from steeple.client.options import BatchJob, JobChanges, JobFilters, Rate, SubmitOptions
 
 T = TypeVar("T")
 
@@ -88,6 +88,38 @@ class Client:
 
     def workers(self) -> list[models.Worker]:
         return self._send(wire.workers())
+
+    def limits(self) -> Iterator[models.Limit]:
+        """All limits, by key."""
+        cursor: str | None = None
+        while True:
+            found, cursor = self._send(wire.limits(cursor))
+            yield from found
+            if cursor is None:
+                return
+
+    def set_limit(self, key: str, *, max_running: int | None = None, rate: Rate | None = None) -> models.Limit:
+        """Limit how many jobs that name ``key`` run at once, or start in a time, in place of what was set for it."""
+        return self._send(wire.set_limit(key, max_running, rate))
+
+    def delete_limit(self, key: str) -> None:
+        self._send(wire.delete_limit(key))
+
+    def weights(self) -> Iterator[models.Weight]:
+        """The weights that were set, by fair key; every other key weighs 1."""
+        cursor: str | None = None
+        while True:
+            found, cursor = self._send(wire.weights(cursor))
+            yield from found
+            if cursor is None:
+                return
+
+    def set_weight(self, fair_key: str, weight: float) -> models.Weight:
+        """Have a fair key start so many jobs while one of weight 1 starts one."""
+        return self._send(wire.set_weight(fair_key, weight))
+
+    def delete_weight(self, fair_key: str) -> None:
+        self._send(wire.delete_weight(fair_key))
 
     def close(self) -> None:
         self._http.close()

@@ -167,6 +167,35 @@ def workers() -> Request[list[models.Worker]]:
     return Request("GET", "/v1/workers", _many("workers", models.Worker), is_repeatable=True)
 
 
+def limits(cursor: str | None) -> Request[tuple[list[models.Limit], str | None]]:
+    return Request("GET", "/v1/limits", _page("limits", models.Limit), _query({"cursor": cursor}), is_repeatable=True)
+
+
+def set_limit(key: str, max_running: int | None, rate: Mapping[str, Any] | None) -> Request[models.Limit]:
+    given = {"max_running": max_running, "rate": rate}
+    body = _json({name: value for name, value in given.items() if value is not None})
+    return Request("PUT", f"/v1/limits/{quote(key, safe='')}", _one(models.Limit), body=body, is_repeatable=True)
+
+
+def delete_limit(key: str) -> Request[None]:
+    return Request("DELETE", f"/v1/limits/{quote(key, safe='')}", _nothing)
+
+
+def weights(cursor: str | None) -> Request[tuple[list[models.Weight], str | None]]:
+    return Request(
+        "GET", "/v1/weights", _page("weights", models.Weight), _query({"cursor": cursor}), is_repeatable=True
+    )
+
+
+def set_weight(fair_key: str, weight: float) -> Request[models.Weight]:
+    path = f"/v1/weights/{quote(fair_key, safe='')}"
+    return Request("PUT", path, _one(models.Weight), body=_json({"weight": weight}), is_repeatable=True)
+
+
+def delete_weight(fair_key: str) -> Request[None]:
+    return Request("DELETE", f"/v1/weights/{quote(fair_key, safe='')}", _nothing, is_repeatable=True)
+
+
 @dataclass(frozen=True)
 class Listing:
     """A walk over the pages of the job list, ``remaining`` jobs far; None is to the end."""
@@ -282,6 +311,15 @@ def _many(member: str, model: type[T]) -> Callable[[bytes], list[T]]:
     adapter = TypeAdapter(dict[str, Any])
     items = TypeAdapter(list[model])  # type: ignore[valid-type]
     return lambda body: items.validate_python(adapter.validate_json(body).get(member))
+
+
+def _page(member: str, model: type[T]) -> Callable[[bytes], tuple[list[T], str | None]]:
+    items = _many(member, model)
+    return lambda body: (items(body), json.loads(body).get("next_cursor"))
+
+
+def _nothing(_: bytes) -> None:
+    return None
 
 
 def _job_path(job_id: str, action: str = "") -> str:
