@@ -12,14 +12,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
-from steeple.api import health, job_changes, jobs, limits, openapi, pages, queues, submits, tasks, workers
+from steeple.api import health, job_changes, jobs, limits, openapi, pages, queues, submits, tasks, why, workers
 from steeple.api.direct import DirectRoute
 from steeple.api.envelope import Envelope
 from steeple.api.services import Services, attach
 from steeple.app import Steeple
 from steeple.settings import Settings
 
-_PARTS = (submits, jobs, job_changes, tasks, queues, limits, workers, health, pages)
+_PARTS = (submits, jobs, why, job_changes, tasks, queues, limits, workers, health, pages)
 
 
 def create_app(app: Steeple | None, settings: Settings) -> FastAPI:

@@ -41,6 +41,7 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Logs,
     schemas.Tasks,
     schemas.Queues,
+    schemas.Why,
     schemas.Limits,
     schemas.Weights,
     schemas.Workers,

@@ -74,6 +74,19 @@ class JobPage(_Reply):
     ]
 
 
+class Reason(_Reply):
+    """Some codes have further members, such as `run_at`, `key` or `job_ids`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: Annotated[str, Field(description="For programs, such as `not_due` or `limit_full`.")]
+    text: Annotated[str, Field(description="For people.")]
+
+
+class Why(_Reply):
+    reasons: list[Reason]
+
+
 class Rate(_Reply):
     count: int
     period: Annotated[float, Field(description="Seconds.")]

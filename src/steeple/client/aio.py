@@ -84,6 +84,10 @@ class AsyncClient:
     async def logs(self, job_id: str) -> list[models.LogLine]:
         return await self._send(wire.logs(job_id))
 
+    async def why(self, job_id: str) -> list[models.Reason]:
+        """Why a job does not run, or where it does: the reasons in the order in which they would have to go."""
+        return await self._send(wire.why(job_id))
+
     async def tasks(self) -> list[models.Task]:
         return await self._send(wire.tasks())
 

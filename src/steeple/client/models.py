@@ -119,6 +119,13 @@ class Queue(_OpenReply):
     paused: bool = False
 
 
+class Reason(_OpenReply):
+    """Why a job does not run, or where it does; the facts that go with ``code`` are in ``model_extra``."""
+
+    code: str
+    text: str
+
+
 class Limit(_OpenReply):
     """A limit by key. ``running`` and ``waiting`` count jobs that name this very key."""
 

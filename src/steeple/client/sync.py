@@ -80,6 +80,10 @@ class Client:
     def logs(self, job_id: str) -> list[models.LogLine]:
         return self._send(wire.logs(job_id))
 
+    def why(self, job_id: str) -> list[models.Reason]:
+        """Why a job does not run, or where it does: the reasons in the order in which they would have to go."""
+        return self._send(wire.why(job_id))
+
     def tasks(self) -> list[models.Task]:
         return self._send(wire.tasks())
 

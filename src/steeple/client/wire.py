@@ -155,6 +155,11 @@ def logs(job_id: str) -> Request[list[models.LogLine]]:
     return Request("GET", path, parse, job_id=job_id, is_repeatable=True)
 
 
+def why(job_id: str) -> Request[list[models.Reason]]:
+    path, parse = _job_path(job_id, "/why"), _many("reasons", models.Reason)
+    return Request("GET", path, parse, job_id=job_id, is_repeatable=True)
+
+
 def tasks() -> Request[list[models.Task]]:
     return Request("GET", "/v1/tasks", _many("tasks", models.Task), is_repeatable=True)
 
