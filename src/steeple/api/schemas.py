@@ -74,7 +74,7 @@ class JobPage(_Reply):
     ]
 
 
-class Reason(_Reply):
+class WhyReason(_Reply):
     """Some codes have further members, such as `run_at`, `key` or `job_ids`."""
 
     model_config = ConfigDict(extra="allow")
@@ -84,7 +84,7 @@ class Reason(_Reply):
 
 
 class Why(_Reply):
-    reasons: list[Reason]
+    reasons: list[WhyReason]
 
 
 class Rate(_Reply):

@@ -44,7 +44,8 @@ class Execution:
 class Facts:
     """What the database knows of a job. ``holders``: by key of a limit that is full, jobs that hold it.
 
-    ``ahead``: due jobs that go before it, counted up to ``most_ahead``. ``sharers``: fair keys with due jobs in its lane.
+    ``ahead``: due jobs that go before it, counted up to ``most_ahead``. ``sharers``: other fair keys with due jobs in
+    its lane.
     """
 
     state: State
