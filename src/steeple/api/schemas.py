@@ -258,7 +258,7 @@ class Live(_Reply):
 
 class Ready(_Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0003", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0008", "broker": "ok"}]}
     )
 
     status: str
