@@ -13,7 +13,7 @@ from uuid import UUID
 from bench.arena import Arena, ContestantFailed
 from bench.roster import STEEPLE, entrant_named
 from bench.row import Conditions
-from steeple.store.exchange import _EXCHANGE
+from steeple.store.exchange_statement import EXCHANGE
 
 NAME = "sql"
 TITLE = "SQL alone (pgbench)"
@@ -75,7 +75,7 @@ def measure(conditions: Conditions) -> float:
 
 def exchange_script() -> str:
     """The statement in the language of pgbench: a client's first round finishes nothing."""
-    statement, _, _ = _EXCHANGE.text.rpartition("\nSELECT ")
+    statement, _, _ = EXCHANGE.text.rpartition("\nSELECT ")
     for ours, theirs in _PARAMETERS.items():
         statement = re.sub(rf"(?<!:){ours}\b", theirs, statement)
     return statement.rstrip() + _PACKED

@@ -102,10 +102,18 @@ class Playground:
         found: str | None = self.value("SELECT held_by FROM jobs WHERE id = :id", id=job_id)
         return found
 
-    def worker(self, name: str = "w", *, slots: int = 2, binding: Binding | None = None, **fields: Any) -> Claimant:
-        """Register a worker; the claimant is its first slot."""
+    def worker(
+        self,
+        name: str = "w",
+        *,
+        slots: int = 2,
+        binding: Binding | None = None,
+        knows: tuple[str, ...] = (),
+        **fields: Any,
+    ) -> Claimant:
+        """Register a worker, with the tasks that it ``knows``; the claimant is its first slot."""
         bound = binding or Binding()
-        new = workers.NewWorker(uuid7(), name, "1", slots, bound, ())
+        new = workers.NewWorker(uuid7(), name, "1", slots, bound, knows)
         with self.engine.begin() as connection:
             workers.register(connection, new)
         return replace(Claimant(new.id, 0, bound, STARVATION), **fields)

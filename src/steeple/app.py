@@ -1,7 +1,7 @@
 """``Steeple``: the registry of tasks, and how a program submits jobs for them."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
@@ -24,7 +24,16 @@ from steeple.scheduling import define, read_declaration
 from steeple.settings import Settings
 from steeple.store import tasks
 from steeple.store.inbox_answers import Accepted
-from steeple.submission import PythonOptions, alike_jobs, leaves_priority, new_id, new_job, read_options, request_hash
+from steeple.submission import (
+    PythonOptions,
+    alike_jobs,
+    has_keys_of_arguments,
+    leaves_priority,
+    new_id,
+    new_job,
+    read_options,
+    request_hash,
+)
 from steeple.task import Task, TaskDefaults
 from steeple.telemetry import events
 
@@ -60,9 +69,14 @@ class Steeple:
         priority: Priority | str | None = None,
         retry: Retry | None = None,
         timeout: float = DEFAULT_TIMEOUT,
+        limits: Sequence[str] = (),
+        fair_key: str | None = None,
     ) -> Callable[[Callable[P, R]], "Submittable[P, R]"]:
         """Register the decorated function as a task; ``timeout`` is seconds per attempt. Without a ``priority`` its
         jobs have that of their queue, ``default`` where that has none.
+
+        ``limits`` are keys of limits that hold for each of its jobs, ``fair_key`` that by which they share a lane.
+        Both may be made of arguments: ``limits=["customer:{customer}"]``.
 
         The function's parameters are its arguments, by their type hints; one annotated ``Context`` is supplied by the
         worker. Raises ``TaskDefinitionError`` for a function, a name or an option that cannot be.
@@ -73,7 +87,8 @@ class Steeple:
             raise TaskDefinitionError(f"{name}: priority is one of {', '.join(Priority)}, not {priority!r}")
         try:
             own = None if priority is None else Priority(priority)
-            defaults = TaskDefaults(queue, own, Retry() if retry is None else retry, timeout)
+            policy = Retry() if retry is None else retry
+            defaults = TaskDefaults(queue, own, policy, timeout, _keys(limits), fair_key)
         except ValueError as error:
             raise TaskDefinitionError(f"{name}: {error}") from None
 
@@ -137,9 +152,9 @@ class Steeple:
 
         A task that this app does not have is looked up among those that workers registered. ``options``: ``queue``,
         ``priority``, ``run_at`` or ``delay`` (seconds), ``expires_at``, ``timeout`` (seconds), ``max_attempts``,
-        ``retry``, ``unique_key``, ``unique_states``, ``unique_period`` (seconds), ``on_conflict``, ``tags``,
-        ``idempotency_key``; ``after``, the ids or handles of jobs that must end before it runs, with
-        ``on_parent_failure``, ``cancel``, ``run`` or ``hold``; ``flow_id``.
+        ``retry``, ``unique_key``, ``unique_states``, ``unique_period`` (seconds), ``on_conflict``, ``limits``,
+        ``fair_key``, ``tags``, ``idempotency_key``; ``after``, the ids or handles of jobs that must end before it runs,
+        with ``on_parent_failure``, ``cancel``, ``run`` or ``hold``; ``flow_id``.
 
         Raises ``UnknownTask``, ``InvalidArguments``, ``InvalidJob``, ``TooLarge``, ``UniqueKeyHeld``,
         ``IdempotencyKeyReused``; nothing is stored then.
@@ -168,8 +183,11 @@ class Steeple:
         if not encoded:
             return []
         priorities = self._queue_priorities(found, chosen, connection)
-        limit = self._backend.settings.max_args_bytes
-        jobs = alike_jobs(found.record, encoded, chosen, limit=limit, queue_priorities=priorities)
+        record, limit = found.record, self._backend.settings.max_args_bytes
+        if has_keys_of_arguments(record):
+            each = [new_job(record, args, chosen, limit=limit, queue_priorities=priorities) for args in encoded]
+            return [self._handle_of(answer) for answer in self._backend.store(each, connection)]
+        jobs = alike_jobs(record, encoded, chosen, limit=limit, queue_priorities=priorities)
         answers = self._backend.store_alike(jobs, connection)
         if answers is None:
             return [Handle(job_id, self._backend) for job_id in jobs.ids]
@@ -239,6 +257,13 @@ class Steeple:
         self, task: "Submittable[Any, Any] | RegisteredTask", options: PythonOptions, caller: Caller | None
     ) -> Mapping[str, Priority]:
         return self._backend.queue_priorities(caller) if leaves_priority(task.record, options) else {}
+
+
+def _keys(limits: Sequence[str]) -> tuple[str, ...]:
+    """Raises ``ValueError``."""
+    if isinstance(limits, str) or not all(isinstance(key, str) for key in limits):
+        raise ValueError(f"limits is a list of keys, not {limits!r}")
+    return tuple(limits)
 
 
 def _encode_in_batch(task: "Submittable[Any, Any] | RegisteredTask", args: Mapping[str, Any], place: int) -> str:

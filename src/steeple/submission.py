@@ -22,12 +22,13 @@ from pydantic import (
 from uuid_utils.compat import uuid7
 
 from steeple.domain.job import Idempotency, NewJob, ParentFailure
+from steeple.domain.key_templates import LONGEST_KEY, Unfilled, fill, names_in
 from steeple.domain.priority import QUEUE_PATTERN, Priority
 from steeple.domain.retry import Retry
 from steeple.domain.states import State
 from steeple.domain.unique import OnConflict
-from steeple.errors import InvalidJob, TooLarge
-from steeple.faults import UNSTORABLE, field_errors, is_storable
+from steeple.errors import FieldError, InvalidJob, TooLarge
+from steeple.faults import UNSTORABLE, field_errors, is_storable, token
 from steeple.store.inbox_alike import AlikeJobs
 from steeple.store.tasks import TaskRecord
 
@@ -70,6 +71,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 QueueName = Annotated[str, Field(pattern=QUEUE_PATTERN)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_storable)]
 Key = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+LimitKey = Annotated[str, Field(min_length=1, max_length=LONGEST_KEY, pattern=r"^[^*]*$"), AfterValidator(_storable)]
 MaxAttempts = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -92,6 +94,8 @@ class JobOptions(BaseModel):
     unique_states: Annotated[list[State], Field(min_length=1)] | None = None
     unique_period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)] | None = None
     on_conflict: OnConflict | None = None
+    limits: Annotated[list[LimitKey], Field(max_length=16)] = Field(default_factory=list)
+    fair_key: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=32)] = Field(default_factory=list)
     on_parent_failure: ParentFailure = ParentFailure.CANCEL
     flow_id: UUID | None = None
@@ -157,6 +161,7 @@ def new_job(
     """
     _require_small(args, limit)
     retry = None
+    limits, fair_key = _keys(task, args, options)
     queue = options.queue or task.queue
     of_queue = queue_priorities.get(queue) if leaves_priority(task, options) else None
     if isinstance(options, PythonOptions):
@@ -182,11 +187,36 @@ def new_job(
         after=tuple(after),
         on_parent_failure=options.on_parent_failure,
         flow_id=options.flow_id,
+        limits=limits,
+        fair_key=fair_key,
     )
 
 
 def _order(state: State) -> int:
     return tuple(State).index(state)
+
+
+def _keys(task: TaskRecord, args: str, options: JobOptions) -> tuple[tuple[str, ...], str | None]:
+    """The keys of the job's limits, its own and those of its task, sorted; and its fair key."""
+    if not task.limits and task.fair_key is None:
+        return tuple(sorted(set(options.limits))), options.fair_key
+    arguments = json.loads(args)
+    try:
+        limits = {*options.limits, *(fill(template, arguments) for template in task.limits)}
+        fair_key = options.fair_key or (None if task.fair_key is None else fill(task.fair_key, arguments))
+    except Unfilled as error:
+        raise InvalidJob([FieldError("/args" + token(error.argument), str(error))]) from None
+    if "" in limits or fair_key == "":
+        raise InvalidJob([FieldError("/args", "make an empty key of a limit, or an empty fair key")])
+    long = [key for key in (*limits, fair_key or "") if len(key) > LONGEST_KEY]
+    if long:
+        raise InvalidJob([FieldError("/args", f"make a key of over {LONGEST_KEY} characters: {long[0][:40]}…")])
+    return tuple(sorted(limits)), fair_key
+
+
+def has_keys_of_arguments(task: TaskRecord) -> bool:
+    """Whether the keys of its jobs differ."""
+    return any(names_in(template) for template in (*task.limits, task.fair_key or ""))
 
 
 def alike_jobs(
@@ -197,7 +227,7 @@ def alike_jobs(
     limit: int,
     queue_priorities: Mapping[str, Priority] = _NONE,
 ) -> AlikeJobs:
-    """As ``new_job`` for each of ``args``, of which there is one at least."""
+    """As ``new_job`` for each of ``args``, of which there is one at least. Not for ``has_keys_of_arguments``."""
     for each in args:
         _require_small(each, limit)
     pattern = new_job(task, args[0], options, limit=limit, queue_priorities=queue_priorities)

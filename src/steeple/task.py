@@ -27,6 +27,7 @@ from pydantic_core.core_schema import CoreConfig
 from typing_extensions import TypedDict
 
 from steeple.context import Context
+from steeple.domain.key_templates import names_in
 from steeple.domain.priority import Priority, is_queue_name
 from steeple.domain.retry import Retry
 from steeple.errors import FieldError, InvalidArguments, TaskDefinitionError
@@ -64,6 +65,8 @@ class TaskDefaults:
     priority: Priority | None
     retry: Retry
     timeout: float
+    limits: tuple[str, ...] = ()
+    fair_key: str | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.queue, str) and is_queue_name(self.queue)):
@@ -73,6 +76,8 @@ class TaskDefaults:
         is_number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
         if not (is_number and 0 < self.timeout <= LONGEST_SECONDS):
             raise ValueError(f"timeout is a number of seconds over 0, ten years at the most, not {self.timeout!r}")
+        for template in (*self.limits, *filter(None, [self.fair_key])):
+            names_in(template)
 
 
 class Task(Generic[P, R]):
@@ -88,6 +93,7 @@ class Task(Generic[P, R]):
         self.defaults = defaults
         self.is_async = inspect.iscoroutinefunction(function)
         self._signature = _Signature(function, name)
+        self._require_arguments_of_keys()
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
         self.__wrapped__ = function
@@ -114,6 +120,14 @@ class Task(Generic[P, R]):
             found[self._signature.context_name] = context()
         return found
 
+    def _require_arguments_of_keys(self) -> None:
+        templates = (*self.defaults.limits, *filter(None, [self.defaults.fair_key]))
+        needed = {argument for template in templates for argument in names_in(template)}
+        if unknown := sorted(needed - self._signature.names):
+            raise TaskDefinitionError(
+                f"{self.name}: its keys name {', '.join(unknown)}, which is none of its parameters"
+            )
+
     @cached_property
     def record(self) -> TaskRecord:
         """The task as other parts see it, without its code."""
@@ -127,6 +141,8 @@ class Task(Generic[P, R]):
             timeout=self.defaults.timeout,
             retry=self.defaults.retry,
             is_async=self.is_async,
+            limits=self.defaults.limits,
+            fair_key=self.defaults.fair_key,
         )
 
 
@@ -138,6 +154,7 @@ class _Signature:
         parameters, hints = _parameters(function, task)
         self.context_name = _context_name(parameters, hints, task)
         fields = {name: each for name, each in parameters.items() if name != self.context_name}
+        self.names = frozenset(fields)
         self._positional = tuple(name for name, each in fields.items() if each.kind in _BY_POSITION)
         self._adapter, self.schema = _adapter(fields, hints, task)
         self._serializer = SchemaSerializer(self._adapter.core_schema, _WRITING)

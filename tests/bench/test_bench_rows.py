@@ -10,7 +10,7 @@ from bench.roster import EVERYBODY, Entrant
 from bench.rows import ROWS
 
 from bench import reference
-from steeple.store.exchange import _EXCHANGE
+from steeple.store.exchange_statement import EXCHANGE
 
 _NAMES = {entrant.name for entrant in EVERYBODY}
 _CONTESTANTS = ROOT / "bench/contestants"
@@ -43,5 +43,5 @@ def test_the_reference_sends_the_statement_of_the_workers_whole() -> None:
     script = reference.exchange_script()
     assert set(re.findall(r"(?<!:):([a-z_]+)", script)) == {"finishes"}
     assert "FOR UPDATE SKIP LOCKED" in script
-    parameters = set(re.findall(r"(?<!:):([a-z_]+)", re.sub(r"(?m)^#.*", "", _EXCHANGE.text)))
+    parameters = set(re.findall(r"(?<!:):([a-z_]+)", re.sub(r"(?m)^#.*", "", EXCHANGE.text)))
     assert {f":{name}" for name in parameters} - {":finishes"} == set(reference._PARAMETERS)

@@ -127,7 +127,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "no fence in finish",
         "a late finish",
-        _sql(exchange, "_EXCHANGE", "WHERE id = finish.id AND fence = finish.fence AND", "WHERE id = finish.id AND"),
+        _sql(exchange, "EXCHANGE", "WHERE id = finish.id AND fence = finish.fence AND", "WHERE id = finish.id AND"),
     ),
     Mutation(
         "fence reset on retry",
@@ -166,22 +166,22 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "no SKIP LOCKED",
         "two claims beside a lock",
-        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer) FOR UPDATE"),
+        _sql(exchange, "EXCHANGE", _LOCKED, "CAST(:limit AS integer) FOR UPDATE"),
     ),
     Mutation(
         "no lock on what is claimed",
         "two claims of one job",
-        _sql(exchange, "_EXCHANGE", _LOCKED, "CAST(:limit AS integer)"),
+        _sql(exchange, "EXCHANGE", _LOCKED, "CAST(:limit AS integer)"),
     ),
     Mutation(
         "claim before the job is due",
         "a scheduled job",
-        _sql(exchange, "_EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
+        _sql(exchange, "EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
     ),
     Mutation(
         "claim that ignores expires_at",
         "an expired job",
-        _sql(exchange, "_EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
+        _sql(exchange, "EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
     ),
     Mutation(
         "expiry of a running job",
@@ -207,7 +207,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "finish that ignores cancel_requested_at",
         "a cancellation while it runs",
-        _sql(exchange, "_EXCHANGE", "AND cancel_requested_at IS NOT NULL THEN", "AND false THEN"),
+        _sql(exchange, "EXCHANGE", "AND cancel_requested_at IS NOT NULL THEN", "AND false THEN"),
     ),
     Mutation(
         "retry of a running job",
@@ -242,7 +242,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "claims that do not wait for the disk",
         "a crash of the server",
-        _sql(exchange, "_EXCHANGE", "set_config('synchronous_commit', 'on', true)", _NOT_WAITING),
+        _sql(exchange, "EXCHANGE", "set_config('synchronous_commit', 'on', true)", _NOT_WAITING),
     ),
     Mutation(
         "group commit that wakes before its commit",
@@ -294,18 +294,21 @@ MUTATIONS: Sequence[Mutation] = (
         "an edit of a running job",
         _sql(transitions, "_EDIT", "AND state = 'PENDING' AND", "AND"),
     ),
-    Mutation(
-        "claim of what is held", "a child of two", _sql(exchange, "_EXCHANGE", "held_by IS NULL AND", "", times=4)
-    ),
+    Mutation("claim of what is held", "a child of two", _sql(exchange, "EXCHANGE", "held_by IS NULL AND", "", times=7)),
     Mutation(
         "finish that settles no children",
         "a child of two",
-        _sql(exchange, "_EXCHANGE", "FROM held WHERE has_children AND target", "FROM held WHERE false AND target"),
+        _sql(
+            exchange,
+            "EXCHANGE",
+            "FROM held, locked WHERE has_children AND target",
+            "FROM held, locked WHERE false AND target",
+        ),
     ),
     Mutation(
         "finish that takes a failure for a success",
         "a child of a failure",
-        _sql(exchange, "_EXCHANGE", "array_agg(CAST(target AS job_state))", "array_agg(CAST('SUCCESS' AS job_state))"),
+        _sql(exchange, "EXCHANGE", "array_agg(CAST(target AS job_state))", "array_agg(CAST('SUCCESS' AS job_state))"),
     ),
     Mutation(
         "children that no scheduler confirms",

@@ -212,7 +212,7 @@ def a_claim_whose_reply_is_lost(world: World) -> None:
     first, _ = slots(world)
     submit(world, Wish("S"))
     world.deliver(first, LANE)
-    until(world, first.main, "after exchange._EXCHANGE")
+    until(world, first.main, "after exchange_statement.EXCHANGE")
     world.cut(first.main)
     world.finish(first.main)
 

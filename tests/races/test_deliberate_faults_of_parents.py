@@ -16,6 +16,7 @@ from steeple.domain.states import State
 from steeple.store import exchange as exchange_module
 from steeple.store.children import confirm
 from steeple.store.exchange import Claimant, exchange
+from steeple.store.exchange_statement import EXCHANGE
 
 
 def _finish(claimant: Claimant, job: ClaimedJob, state: State = State.SUCCESS) -> Act:
@@ -183,7 +184,7 @@ FAULTS = (
         "an exchange that settles nobody",
         a_parent_succeeds,
         "",
-        "FROM held WHERE has_children AND target <> 'PENDING'",
+        "FROM held, locked WHERE has_children AND target <> 'PENDING'",
         "FROM held WHERE false",
     ),
 )
@@ -191,9 +192,9 @@ FAULTS = (
 
 @contextmanager
 def _in_the_exchange(fault: Fault) -> Iterator[None]:
-    statement = str(exchange_module._EXCHANGE)
+    statement = str(EXCHANGE)
     assert fault.old in statement, f"the exchange has no {fault.old!r}"
-    with mock.patch.object(exchange_module, "_EXCHANGE", text(statement.replace(fault.old, fault.new))):
+    with mock.patch.object(exchange_module, "EXCHANGE", text(statement.replace(fault.old, fault.new))):
         yield
 
 

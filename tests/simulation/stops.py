@@ -10,7 +10,7 @@ from sqlalchemy import Engine, TextClause, event
 
 import steeple.store as store
 
-_CLAIM = "exchange._EXCHANGE"
+_CLAIM = "exchange_statement.EXCHANGE"
 _NO_FINISHES = "[]"
 
 
@@ -89,7 +89,7 @@ def _sparing_the_killed(rollback: Callable[[Any], None]) -> Callable[[Any], None
 
 
 def _name(context: Any, statement: str) -> str:
-    """The name that the store has for a statement, such as ``exchange._EXCHANGE``."""
+    """The name that the store has for a statement, such as ``exchange_statement.EXCHANGE``."""
     invoked = getattr(context, "invoked_statement", None)
     return _names().get(id(invoked), " ".join(statement.split())[:40])
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from playground import Playground
-from steeple.store import exchange
+from steeple.store import exchange_statement
 
 _ROWS = 20_000
 _FILL = """
@@ -51,4 +51,4 @@ def test_a_plan_for_all_parameters_goes_by_indexes(playground: Playground, queue
 def _numbered() -> str:
     """The statement with its parameters by number, as PREPARE wants them."""
     numbers = {name: f"${number}" for number, name in enumerate(_TYPES, 1)}
-    return re.sub(r"(?<!:):([a-z_]+)", lambda found: numbers[found[1]], exchange._EXCHANGE.text)
+    return re.sub(r"(?<!:):([a-z_]+)", lambda found: numbers[found[1]], exchange_statement.EXCHANGE.text)

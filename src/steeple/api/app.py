@@ -17,6 +17,7 @@ from steeple.api import (
     health,
     job_changes,
     jobs,
+    limits,
     openapi,
     operations,
     pages,
@@ -26,6 +27,7 @@ from steeple.api import (
     schedules,
     submits,
     tasks,
+    why,
     workers,
 )
 from steeple.api.direct import DirectRoute
@@ -37,6 +39,7 @@ from steeple.settings import Settings
 _PARTS = (
     submits,
     jobs,
+    why,
     job_changes,
     flows,
     operations,
@@ -45,6 +48,7 @@ _PARTS = (
     tasks,
     queues,
     queue_changes,
+    limits,
     workers,
     health,
     pages,

@@ -12,7 +12,17 @@ from steeple.api import examples, operation_schemas, schedule_requests, schedule
 from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
-from steeple.api.requests import BatchRequest, JobChange, Nothing, QueueChange, QueuePause, QueuePurge, SubmitRequest
+from steeple.api.requests import (
+    BatchRequest,
+    JobChange,
+    LimitRequest,
+    Nothing,
+    QueueChange,
+    QueuePause,
+    QueuePurge,
+    SubmitRequest,
+    WeightRequest,
+)
 
 BODY_PROBLEMS: Final = (Kind.NOT_JSON, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.INVALID_REQUEST)
 """Of every operation that reads a body."""
@@ -35,6 +45,8 @@ _REQUESTS: Final[Sequence[type[BaseModel]]] = (
     QueuePause,
     QueuePurge,
     QueueChange,
+    LimitRequest,
+    WeightRequest,
     *schedule_requests.BODIES,
 )
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
@@ -51,6 +63,9 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Queues,
     schemas.Queue,
     schemas.Purge,
+    schemas.Why,
+    schemas.Limits,
+    schemas.Weights,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,
@@ -75,6 +90,7 @@ _TAGS: Final = [
     {"name": "flows", "description": "Jobs that were submitted as one."},
     {"name": "tasks", "description": "What can be run."},
     {"name": "queues", "description": "Where jobs wait."},
+    {"name": "limits", "description": "How many jobs may run or start, and who goes next."},
     {"name": "workers", "description": "Who runs them."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]

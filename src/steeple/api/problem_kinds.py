@@ -79,6 +79,12 @@ class Kind(Enum):
         "There is no such flow",
         "No job that is kept belongs to a flow of this id: it never existed, or the retention of its jobs has passed.",
     )
+    LIMIT_NOT_FOUND = (
+        "limit-not-found",
+        404,
+        "There is no such limit",
+        "No limit is set for this very key or pattern. `GET /v1/limits` lists those that are.",
+    )
     METHOD_NOT_ALLOWED = (
         "method-not-allowed",
         405,

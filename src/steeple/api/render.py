@@ -29,7 +29,8 @@ def job_text(job: JobView) -> str:
         f'"finished_at":{_time(job.finished_at)},"worker":{_text(job.worker)},"progress":{job.progress or "null"},'
         f'"result":{job.result or "null"},"error":{job.error or "null"},'
         f'"cancel_requested_at":{_time(job.cancel_requested_at)},"stop":{job.stop or "null"},'
-        f'"schedule_id":{_text(schedule_id)},{_relations(job.after, job.on_parent_failure, job.flow_id)}}}'
+        f'"schedule_id":{_text(schedule_id)},"limits":[{",".join(map(_text, job.limits))}],'
+        f'"fair_key":{_text(job.fair_key)},{_relations(job.after, job.on_parent_failure, job.flow_id)}}}'
     )
 
 
@@ -56,6 +57,7 @@ def new_job_text(job: NewJob, accepted: Accepted) -> str:
         f'"timeout":{job.timeout},"attempt":0,"max_attempts":{job.max_attempts},"crashes":0,'
         f'"created_at":{created_at},"started_at":null,"finished_at":null,"worker":null,"progress":null,'
         f'"result":null,"error":null,"cancel_requested_at":null,"stop":null,"schedule_id":null,'
+        f'"limits":[{",".join(map(_text, job.limits))}],"fair_key":{_text(job.fair_key)},'
         f"{_relations(job.after, job.on_parent_failure, job.flow_id)}}}"
     )
 

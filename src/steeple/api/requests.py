@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Self, get_origin
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from pydantic import (
     PlainValidator,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 from starlette.requests import Request
 
@@ -156,6 +157,47 @@ class QueueChange(BaseModel):
         float | None,
         Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds to keep finished jobs for."),
     ] = None
+
+
+class RateRequest(BaseModel):
+    """How many may start in a time: a token bucket."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: Annotated[int, Field(ge=1, le=1_000_000, description="Starts per period.")]
+    period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds.")]
+    burst: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="How many may start at once after a quiet time; else `count`."),
+    ] = None
+
+
+class LimitRequest(BaseModel):
+    """At least one of the two."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_running: Annotated[int | None, Field(ge=0, le=1_000_000, description="How many may run at once.")] = None
+    rate: RateRequest | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_running is None and self.rate is None:
+            raise ValueError("give max_running, rate or both")
+        return self
+
+
+class WeightRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+
+
+class KeyPage(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, description="On a page; over 1000 it is 1000.")] = 100
+    cursor: Annotated[Text | None, Field(description="`next_cursor` of the page before.")] = None
 
 
 class JobQuery(BaseModel):

@@ -65,6 +65,8 @@ class Job(Reply):
     cancel_requested_at: datetime | None
     stop: Annotated[Stop | None, Field(description="How the latest attempt was stopped, if it was.")]
     schedule_id: str | None
+    limits: Annotated[list[str], Field(description="The keys of the limits that hold for it, also those of its task.")]
+    fair_key: Annotated[str | None, Field(description="The key by which it shares its lane with other jobs.")]
     after: Annotated[list[str], Field(description="Ids of the jobs that must end before it runs.")]
     on_parent_failure: Annotated[
         ParentFailure | None, Field(description="What becomes of it when one of those ends without success.")
@@ -106,6 +108,48 @@ class JobPage(Reply):
             description="Null on the last page. A page may have fewer jobs than `limit`, even none, before the last."
         ),
     ]
+
+
+class WhyReason(Reply):
+    """Some codes have further members, such as `run_at`, `key` or `job_ids`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: Annotated[str, Field(description="For programs, such as `not_due` or `limit_full`.")]
+    text: Annotated[str, Field(description="For people.")]
+
+
+class Why(Reply):
+    reasons: list[WhyReason]
+
+
+class Rate(Reply):
+    count: int
+    period: Annotated[float, Field(description="Seconds.")]
+    burst: int | None
+
+
+class Limit(Reply):
+    key: str
+    max_running: int | None
+    rate: Rate | None
+    running: Annotated[int, Field(description="Jobs that run and name this very key.")]
+    waiting: Annotated[int, Field(description="Jobs that are due and that it keeps from starting.")]
+
+
+class Limits(Reply):
+    limits: list[Limit]
+    next_cursor: str | None
+
+
+class Weight(Reply):
+    fair_key: str
+    weight: float
+
+
+class Weights(Reply):
+    weights: list[Weight]
+    next_cursor: str | None
 
 
 class Fault(Reply):
@@ -272,7 +316,7 @@ class Live(Reply):
 
 class Ready(Reply):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0007", "broker": "ok"}]}
+        json_schema_extra={"examples": [{"status": "ready", "database": "ok", "schema": "0008", "broker": "ok"}]}
     )
 
     status: str

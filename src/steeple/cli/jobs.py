@@ -99,6 +99,17 @@ def show(
 
 
 @app.command()
+def why(job_id: JobId, as_json: AsJson = False) -> None:
+    """Say why a job does not run, or where it does: a line per reason, code and text."""
+    with api() as client:
+        reasons = client.why(str(job_id))
+    if as_json:
+        write_json([reason.model_dump(mode="json") for reason in reasons])
+    else:
+        write_table(("code", "reason"), [[reason.code, reason.text] for reason in reasons])
+
+
+@app.command()
 def wait(
     job_id: JobId,
     timeout: Annotated[

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from steeple.cli import bulk, db, doctor, jobs, keys, operations, parts, queues, schedule_changes, schedules, submit
+from steeple.cli import (
+    bulk,
+    db,
+    doctor,
+    jobs,
+    keys,
+    limits,
+    operations,
+    parts,
+    queues,
+    schedule_changes,
+    schedules,
+    submit,
+)
 from steeple.cli.exits import epilog
 from steeple.cli.faults import Commands
 from steeple.cli.output import write_line
@@ -27,6 +40,8 @@ schedule_changes.add_to(schedules.app)
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(operations.app, name="operations")
 app.add_typer(queues.app, name="queues")
+app.add_typer(limits.app, name="limits")
+app.add_typer(limits.weights_app, name="weights")
 app.add_typer(db.app, name="db")
 app.add_typer(keys.app, name="keys")
 

@@ -67,6 +67,8 @@ def submit(
     unique_state: UniqueStates = None,
     unique_period: UniquePeriod = None,
     on_conflict: Conflict = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A limit's key; may be repeated.")] = None,
+    fair_key: Annotated[str | None, typer.Option(help="Jobs with different ones take turns.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     after: Parents = None,
     on_parent_failure: OnParentFailure = None,
@@ -90,6 +92,7 @@ def submit(
     options |= {"timeout": timeout, "max_attempts": max_attempts, "unique_key": unique_key, "tags": tag}
     options |= {"unique_states": unique_state, "unique_period": unique_period, "on_conflict": on_conflict}
     options |= {"idempotency_key": idempotency_key, "after": after, "on_parent_failure": on_parent_failure}
+    options |= {"limits": limit, "fair_key": fair_key}
     _submit(task, arguments, options, wait, wait_timeout, as_json, arg or ())
 
 

@@ -23,6 +23,17 @@ def duration(text: str) -> float:
     return float(match[1]) * _UNIT_SECONDS[match[2]]
 
 
+def rate(text: str) -> dict[str, Any]:
+    """``100/1m``: so many in so long."""
+    count, slash, period = text.partition("/")
+    if not slash or not count.strip().isdigit() or int(count) < 1:
+        raise typer.BadParameter(f"{text!r} is not a rate, such as 100/1m", param_hint="--rate")
+    seconds = duration(period)
+    if not seconds:
+        raise typer.BadParameter(f"{text!r} has no time in it, such as 100/1m", param_hint="--rate")
+    return {"count": int(count), "period": seconds}
+
+
 def moment(text: str) -> datetime:
     """A moment in RFC 3339, with its zone."""
     example = "such as 2026-11-25T08:00:00Z"

@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from steeple.client import models, operations, transport, wire, wire_queues
+from steeple.client import models, operations, transport, wire, wire_limits, wire_queues
 from steeple.client.errors import TransportError, Unavailable
-from steeple.client.options import BatchJob, JobChanges, JobFilters, QueueChanges, SubmitOptions
+from steeple.client.options import BatchJob, JobChanges, JobFilters, QueueChanges, Rate, SubmitOptions
 
 T = TypeVar("T")
 
@@ -83,6 +83,10 @@ class AsyncClient:
 
     async def logs(self, job_id: str) -> list[models.LogLine]:
         return await self._send(wire.logs(job_id))
+
+    async def why(self, job_id: str) -> list[models.Reason]:
+        """Why a job does not run, or where it does: the reasons in the order in which they would have to go."""
+        return await self._send(wire.why(job_id))
 
     async def tasks(self) -> list[models.Task]:
         return await self._send(wire.tasks())
@@ -173,6 +177,40 @@ class AsyncClient:
     async def abort(self, operation_id: str) -> models.Operation:
         """End an operation: from now on it acts on no job. Raises ``Conflict`` if it is done."""
         return await self._send(operations.abort(operation_id))
+
+    async def limits(self) -> AsyncIterator[models.Limit]:
+        """All limits, by key."""
+        cursor: str | None = None
+        while True:
+            found, cursor = await self._send(wire_limits.limits(cursor))
+            for each in found:
+                yield each
+            if cursor is None:
+                return
+
+    async def set_limit(self, key: str, *, max_running: int | None = None, rate: Rate | None = None) -> models.Limit:
+        """Limit how many jobs that name ``key`` run at once, or start in a time, in place of what was set for it."""
+        return await self._send(wire_limits.set_limit(key, max_running, rate))
+
+    async def delete_limit(self, key: str) -> None:
+        await self._send(wire_limits.delete_limit(key))
+
+    async def weights(self) -> AsyncIterator[models.Weight]:
+        """The weights that were set, by fair key; every other key weighs 1."""
+        cursor: str | None = None
+        while True:
+            found, cursor = await self._send(wire_limits.weights(cursor))
+            for each in found:
+                yield each
+            if cursor is None:
+                return
+
+    async def set_weight(self, fair_key: str, weight: float) -> models.Weight:
+        """Have a fair key start so many jobs while one of weight 1 starts one."""
+        return await self._send(wire_limits.set_weight(fair_key, weight))
+
+    async def delete_weight(self, fair_key: str) -> None:
+        await self._send(wire_limits.delete_weight(fair_key))
 
     async def close(self) -> None:
         await self._http.aclose()

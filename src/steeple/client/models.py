@@ -65,6 +65,8 @@ class Job(_Reply):
     cancel_requested_at: AwareDatetime | None = None
     stop: Stop | None = None
     schedule_id: str | None = None
+    limits: tuple[str, ...] = ()
+    fair_key: str | None = None
     after: tuple[str, ...] = ()
     on_parent_failure: str | None = None
     flow_id: str | None = None
@@ -184,6 +186,30 @@ class Purge(_OpenReply):
     dry_run: bool = False
     count: int
     remaining: int = 0
+
+
+class Reason(_OpenReply):
+    """Why a job does not run, or where it does; the facts that go with ``code`` are in ``model_extra``."""
+
+    code: str
+    text: str
+
+
+class Limit(_OpenReply):
+    """A limit by key. ``running`` and ``waiting`` count jobs that name this very key."""
+
+    key: str
+    max_running: int | None = None
+    rate: dict[str, Any] | None = None
+    running: int = 0
+    waiting: int = 0
+
+
+class Weight(_OpenReply):
+    """What a fair key weighs beside others in its lane."""
+
+    fair_key: str
+    weight: float
 
 
 class Worker(_OpenReply):

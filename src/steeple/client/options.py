@@ -4,7 +4,7 @@ know is passed on as it is: the API decides.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 
 class JobOptions(TypedDict, total=False):
@@ -21,6 +21,8 @@ class JobOptions(TypedDict, total=False):
     unique_states: Sequence[str]
     unique_period: float | timedelta
     on_conflict: str
+    limits: Sequence[str]
+    fair_key: str
     tags: Sequence[str]
     after: Sequence[str]
     on_parent_failure: str
@@ -49,6 +51,14 @@ class QueueChanges(TypedDict, total=False):
 
     default_priority: str | None
     retention: float | timedelta | None
+
+
+class Rate(TypedDict, total=False):
+    """``count`` starts per ``period`` seconds; ``burst``: how many at once after a quiet time, if not ``count``."""
+
+    count: Required[int]
+    period: Required[float]
+    burst: int
 
 
 class JobChanges(TypedDict, total=False):

@@ -135,7 +135,7 @@ def submit_batch(jobs: Sequence[Mapping[str, Any]], *, partial: bool) -> Request
     # The contract gives a batch no idempotency key: it is not repeatable.
     query = (("partial", "true"),) if partial else ()
     body = encoded({"jobs": [dict(job) for job in jobs]})
-    return Request("POST", "/v1/jobs/batch", _many("jobs", models.BatchItem), query, body=body)
+    return Request("POST", "/v1/jobs/batch", many("jobs", models.BatchItem), query, body=body)
 
 
 def get(job_id: str, *, wait: float = 0.0) -> Request[Job]:
@@ -157,24 +157,29 @@ def update(job_id: str, changes: Mapping[str, Any]) -> Request[Job]:
 
 
 def attempts(job_id: str) -> Request[list[models.Attempt]]:
-    parse = _many("attempts", models.Attempt)
+    parse = many("attempts", models.Attempt)
     return Request("GET", _job_path(job_id, "/attempts"), parse, job_id=job_id, is_repeatable=True)
 
 
 def logs(job_id: str) -> Request[list[models.LogLine]]:
-    return Request("GET", _job_path(job_id, "/logs"), _many("logs", models.LogLine), job_id=job_id, is_repeatable=True)
+    return Request("GET", _job_path(job_id, "/logs"), many("logs", models.LogLine), job_id=job_id, is_repeatable=True)
+
+
+def why(job_id: str) -> Request[list[models.Reason]]:
+    path, parse = _job_path(job_id, "/why"), many("reasons", models.Reason)
+    return Request("GET", path, parse, job_id=job_id, is_repeatable=True)
 
 
 def tasks() -> Request[list[models.Task]]:
-    return Request("GET", "/v1/tasks", _many("tasks", models.Task), is_repeatable=True)
+    return Request("GET", "/v1/tasks", many("tasks", models.Task), is_repeatable=True)
 
 
 def queues() -> Request[list[models.Queue]]:
-    return Request("GET", "/v1/queues", _many("queues", models.Queue), is_repeatable=True)
+    return Request("GET", "/v1/queues", many("queues", models.Queue), is_repeatable=True)
 
 
 def workers() -> Request[list[models.Worker]]:
-    return Request("GET", "/v1/workers", _many("workers", models.Worker), is_repeatable=True)
+    return Request("GET", "/v1/workers", many("workers", models.Worker), is_repeatable=True)
 
 
 @dataclass(frozen=True)
@@ -293,7 +298,7 @@ def one(model: type[T]) -> Callable[[bytes], T]:
     return TypeAdapter(model).validate_json
 
 
-def _many(member: str, model: type[T]) -> Callable[[bytes], list[T]]:
+def many(member: str, model: type[T]) -> Callable[[bytes], list[T]]:
     adapter = TypeAdapter(dict[str, Any])
     items = TypeAdapter(list[model])  # type: ignore[valid-type]
     return lambda body: items.validate_python(adapter.validate_json(body).get(member))

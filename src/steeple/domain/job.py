@@ -96,6 +96,9 @@ class NewJob:
     """Its parents: jobs that must end before it runs."""
     on_parent_failure: ParentFailure = ParentFailure.CANCEL
     flow_id: UUID | None = None
+    limits: tuple[str, ...] = ()
+    """The keys of limits, sorted."""
+    fair_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
 from steeple.scheduler.troubles import Troubles
+from steeple.scheduler.unpark import Unpark
 from steeple.scheduler.wake_due import WakeDue
 from steeple.settings import Settings
 from steeple.store.engine import DatabaseError, create_engine, database_url, in_transaction, is_away
@@ -124,6 +125,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     troubles = Troubles()
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
+        Tick("unpark", Unpark(engine, single)),
         Tick("expire", lambda: expire(single)),
         Tick("confirm", lambda: confirm_children(single)),
         Tick("roll_up", lambda: roll_up(engine, single)),

@@ -10,7 +10,9 @@ from steeple.settings import Settings
 from steeple.store import counters, fires, operations, retention, rollup, workers
 from steeple.store.engine import Connection, Engine, in_transaction
 from steeple.store.flows import forget_flows
+from steeple.store.limits import forget_tokens
 from steeple.store.retention import Rule
+from steeple.store.weights import forget_shares
 from steeple.telemetry import events
 
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -84,6 +86,8 @@ class Prune:
             if rule in self._done:
                 retention.forget_minutes_until(connection, rule, self._done[rule])
         retention.forget_requests(connection, self._retention)
+        forget_tokens(connection)
+        forget_shares(connection)
         workers.forget(connection, max(rule.seconds for rule in rules) + _WORKERS_LONGER_SECONDS)
         operations.forget_operations(connection, self._retention)
         forget_flows(connection, max(rule.seconds for rule in rules))

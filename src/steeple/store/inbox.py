@@ -26,18 +26,18 @@ _INSERT = text("""
 WITH clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now)
 INSERT INTO jobs (id, task, args, queue, priority, tags, unique_key, unique_states, unique_until, run_at, created_at,
                   expires_at, timeout, max_attempts, retry, schedule_id, idempotency_owner, idempotency_key,
-                  request_hash, held_by, on_parent_failure, flow_id)
+                  request_hash, held_by, on_parent_failure, flow_id, limits, fair_key)
 SELECT id, task, args, queue, priority, COALESCE(tags, '{}'), unique_key, unique_states,
        clock.now + unique_period * interval '1 s',
        COALESCE(run_at, clock.now + delay * interval '1 s', clock.now), clock.now, expires_at, timeout,
        max_attempts, retry, schedule_id, idempotency_owner, idempotency_key, decode(request_hash, 'hex'),
-       held_by, on_parent_failure, flow_id
+       held_by, on_parent_failure, flow_id, limits, fair_key
 FROM clock, json_to_recordset(CAST(:jobs AS json)) AS new (
     id uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text,
     unique_states job_state[], unique_period float8, run_at timestamptz, delay float8,
     expires_at timestamptz, timeout float8, max_attempts integer, retry json, schedule_id uuid,
     idempotency_owner text, idempotency_key text, request_hash text,
-    held_by text, on_parent_failure text, flow_id uuid
+    held_by text, on_parent_failure text, flow_id uuid, limits text[], fair_key text
 )
 ORDER BY unique_key, idempotency_owner, length(idempotency_key), idempotency_key, id
 ON CONFLICT DO NOTHING
@@ -50,10 +50,12 @@ PLAIN_INSERT = str(_INSERT.compile(dialect=psycopg.dialect()))  # type: ignore[n
 # Inserts jobs that differ in id and arguments only. They have no key that could be taken, and their ids grow, so that
 # two batches do not wait for each other. An id is taken only where this was done before, and that is as good.
 INSERT_ALIKE = text("""
-INSERT INTO jobs (id, task, args, queue, priority, tags, run_at, expires_at, timeout, max_attempts, retry)
+INSERT INTO jobs (id, task, args, queue, priority, tags, run_at, expires_at, timeout, max_attempts, retry, limits,
+                  fair_key)
 SELECT id, CAST(:task AS text), args, CAST(:queue AS text), CAST(:priority AS smallint), CAST(:tags AS text[]),
        COALESCE(CAST(:run_at AS timestamptz), now() + CAST(:delay AS float8) * interval '1 s', now()),
-       CAST(:expires_at AS timestamptz), CAST(:timeout AS float8), CAST(:max_attempts AS integer), CAST(:retry AS json)
+       CAST(:expires_at AS timestamptz), CAST(:timeout AS float8), CAST(:max_attempts AS integer), CAST(:retry AS json),
+       CAST(:limits AS text[]), CAST(:fair_key AS text)
 FROM json_to_recordset(CAST(:jobs AS json)) AS new (id uuid, args json)
 ON CONFLICT DO NOTHING
 """)
@@ -76,7 +78,7 @@ SELECT jobs.id, jobs.idempotency_owner, jobs.idempotency_key, jobs.request_hash,
        unique_released_at IS NULL
            AND state = ANY (COALESCE(unique_states, CAST('{PENDING,RUNNING}' AS job_state[]))) AS holds_key,
        COALESCE(unique_until <= COALESCE(CAST(:now AS timestamptz), now()), false) AS is_over,
-       jobs.state = 'PENDING' AND jobs.held_by IS NULL AS is_pending, jobs.run_at, jobs.created_at
+       jobs.state = 'PENDING' AND jobs.on_parent_failure IS NULL AS is_pending, jobs.run_at, jobs.created_at
 FROM rival JOIN jobs USING (id)
 """)
 

@@ -71,4 +71,6 @@ def _shared(job: NewJob) -> dict[str, Any]:
         "timeout": job.timeout,
         "max_attempts": job.max_attempts,
         "retry": None if job.retry is None else dump(asdict(job.retry)),
+        "limits": list(job.limits) or None,
+        "fair_key": job.fair_key,
     }

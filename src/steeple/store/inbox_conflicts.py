@@ -34,12 +34,12 @@ wanted AS MATERIALIZED (
     SELECT * FROM json_to_recordset(CAST(:jobs AS json)) AS new (
         holder uuid, task text, args json, queue text, priority smallint, tags text[], unique_key text,
         unique_states job_state[], unique_period float8, run_at timestamptz, delay float8,
-        expires_at timestamptz, timeout float8, max_attempts integer, retry json
+        expires_at timestamptz, timeout float8, max_attempts integer, retry json, limits text[], fair_key text
     )
 ),
 held AS MATERIALIZED (
     SELECT jobs.id FROM jobs JOIN wanted ON jobs.id = wanted.holder
-    WHERE jobs.state = 'PENDING' AND jobs.held_by IS NULL AND jobs.unique_key = wanted.unique_key
+    WHERE jobs.state = 'PENDING' AND jobs.on_parent_failure IS NULL AND jobs.unique_key = wanted.unique_key
       AND jobs.unique_released_at IS NULL
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
@@ -49,6 +49,7 @@ UPDATE jobs SET
     unique_until = clock.now + wanted.unique_period * interval '1 s',
     run_at = COALESCE(wanted.run_at, clock.now + wanted.delay * interval '1 s', clock.now),
     expires_at = wanted.expires_at, timeout = wanted.timeout, max_attempts = wanted.max_attempts, retry = wanted.retry,
+    limits = wanted.limits, fair_key = wanted.fair_key, held_by = NULL,
     attempt = 0, crashes = 0, started_at = NULL, worker_id = NULL, slot = NULL, progress = NULL, error = NULL,
     stop = NULL
 FROM clock, wanted, held
@@ -68,7 +69,7 @@ wanted AS MATERIALIZED (
 ),
 held AS MATERIALIZED (
     SELECT jobs.id FROM jobs JOIN wanted ON jobs.id = wanted.holder
-    WHERE jobs.state = 'PENDING' AND jobs.held_by IS NULL AND jobs.unique_key = wanted.unique_key
+    WHERE jobs.state = 'PENDING' AND jobs.on_parent_failure IS NULL AND jobs.unique_key = wanted.unique_key
       AND jobs.unique_released_at IS NULL
     ORDER BY jobs.id FOR UPDATE OF jobs
 )

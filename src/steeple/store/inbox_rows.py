@@ -44,6 +44,10 @@ def _row(job: NewJob) -> str:
         fields["expires_at"] = job.expires_at.isoformat()
     if job.retry is not None:
         fields["retry"] = asdict(job.retry)
+    if job.limits:
+        fields["limits"] = job.limits
+    if job.fair_key is not None:
+        fields["fair_key"] = job.fair_key
     if job.after:
         fields |= {"held_by": Hold.UNCONFIRMED, "on_parent_failure": job.on_parent_failure}
     if job.flow_id is not None:

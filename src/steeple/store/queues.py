@@ -10,28 +10,41 @@ from sqlalchemy import Connection, Row, text
 from steeple.domain.states import State
 from steeple.domain.statistics import QueueStatistics
 
-# Counts jobs per queue and state: active ones by their indexes, pending ones lane by lane, which spares comparing the
+# Counts jobs per queue and state: active ones by their indexes, pending ones queue by queue, which spares comparing the
 # names of a million; finished ones from the roll-up, and those that it has not come to yet by their time. Of a minute
 # that began before the last 60 s, its share of them counts as recent.
 _STATISTICS = text("""
 WITH RECURSIVE clock AS MATERIALIZED (SELECT COALESCE(CAST(:now AS timestamptz), now()) AS now),
-lane (queue, priority) AS (
-    (SELECT queue, priority FROM jobs WHERE state = 'PENDING' AND held_by IS NULL ORDER BY queue, priority LIMIT 1)
+known (queue) AS (
+    (SELECT queue FROM jobs WHERE state = 'PENDING' ORDER BY queue LIMIT 1)
     UNION ALL
-    SELECT following.queue, following.priority
-    FROM lane CROSS JOIN LATERAL (
-        SELECT queue, priority FROM jobs
-        WHERE state = 'PENDING' AND held_by IS NULL AND (queue, priority) > (lane.queue, lane.priority)
-        ORDER BY queue, priority LIMIT 1
+    SELECT following.queue
+    FROM known CROSS JOIN LATERAL (
+        SELECT queue FROM jobs WHERE state = 'PENDING' AND queue > known.queue ORDER BY queue LIMIT 1
     ) AS following
 ),
 counted (queue, state, jobs, oldest, recent) AS (
-    SELECT lane.queue, CAST('PENDING' AS job_state), pending.jobs, pending.oldest, 0
-    FROM lane CROSS JOIN LATERAL (
-        SELECT count(*) AS jobs, min(run_at) AS oldest
-        FROM jobs
-        WHERE state = 'PENDING' AND held_by IS NULL AND queue = lane.queue AND priority = lane.priority
+    SELECT known.queue, CAST('PENDING' AS job_state), pending.jobs, LEAST(plain.oldest, ruled.oldest, held.oldest), 0
+    FROM known CROSS JOIN LATERAL (
+        SELECT count(*) AS jobs FROM jobs WHERE state = 'PENDING' AND queue = known.queue
     ) AS pending
+    CROSS JOIN LATERAL (
+        SELECT min(run_at) AS oldest FROM unnest(CAST('{0,1,2}' AS smallint[])) AS lane (priority) CROSS JOIN LATERAL (
+            SELECT run_at FROM jobs
+            WHERE state = 'PENDING' AND held_by IS NULL AND limits IS NULL AND fair_key IS NULL
+              AND queue = known.queue AND priority = lane.priority ORDER BY run_at LIMIT 1
+        ) AS first
+    ) AS plain
+    CROSS JOIN LATERAL (
+        SELECT min(run_at) AS oldest FROM unnest(CAST('{0,1,2}' AS smallint[])) AS lane (priority) CROSS JOIN LATERAL (
+            SELECT run_at FROM jobs
+            WHERE state = 'PENDING' AND held_by IS NULL AND (limits IS NOT NULL OR fair_key IS NOT NULL)
+              AND queue = known.queue AND priority = lane.priority ORDER BY run_at LIMIT 1
+        ) AS first
+    ) AS ruled
+    CROSS JOIN LATERAL (
+        SELECT min(run_at) AS oldest FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL AND queue = known.queue
+    ) AS held
     UNION ALL
     SELECT queue, CAST('PENDING' AS job_state), count(*), NULL, 0
     FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL GROUP BY queue

@@ -18,7 +18,8 @@ SELECT jobs.id, state, fence, task, CAST(args AS text) AS args, queue, priority,
        CAST(unique_states AS text[]) AS unique_states, unique_until, run_at, expires_at, timeout, attempt, max_attempts,
        crashes, created_at, jobs.started_at, finished_at, workers.name AS worker,
        CAST(progress AS text) AS progress, CAST(result AS text) AS result, CAST(error AS text) AS error,
-       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id, on_parent_failure, flow_id,
+       cancel_requested_at, CAST(stop AS text) AS stop, schedule_id, limits, fair_key, on_parent_failure,
+       flow_id,
        CASE WHEN on_parent_failure IS NOT NULL
             THEN ARRAY(SELECT parent_id FROM job_parents WHERE child_id = jobs.id ORDER BY parent_id)
        END AS after
@@ -86,6 +87,8 @@ class JobView:
     on_parent_failure: str | None
     flow_id: UUID | None
     after: tuple[UUID, ...]
+    limits: tuple[str, ...]
+    fair_key: str | None
 
 
 @dataclass(frozen=True)
@@ -135,4 +138,5 @@ def _job_view(row: Row[Any]) -> JobView:
     if row.unique_states is not None:
         fields["unique_states"] = tuple(map(State, row.unique_states))
     fields["after"] = tuple(row.after or ())
+    fields["limits"] = tuple(row.limits or ())
     return JobView(**fields)

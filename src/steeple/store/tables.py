@@ -12,6 +12,7 @@ from sqlalchemy import (
     Identity,
     Index,
     SmallInteger,
+    Text,
     func,
     text,
 )
@@ -28,6 +29,9 @@ from steeple.store.schedule_tables import Fire as Fire
 from steeple.store.schedule_tables import Schedule as Schedule
 
 _DUE = ("queue", "priority", "run_at", "id")
+_READY = "state = 'PENDING' AND held_by IS NULL"
+_PLAIN = f"{_READY} AND limits IS NULL AND fair_key IS NULL"
+_RULED = f"{_READY} AND (limits IS NOT NULL OR fair_key IS NOT NULL)"
 
 
 class Job(Table):
@@ -73,22 +77,36 @@ class Job(Table):
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     stop: Mapped[dict[str, Any] | None]
-    held_by: Mapped[str | None]
+    held_by: Mapped[str | None] = mapped_column(Text(collation="C"))
     """Why a pending job is no candidate, though it be due."""
     on_parent_failure: Mapped[str | None]
     """Null: it never had parents."""
     has_children: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether jobs have been made to wait for it."""
     flow_id: Mapped[UUID | None]
+    limits: Mapped[list[str] | None]
+    fair_key: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN 0 AND 2", name="priority"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),
         CheckConstraint("crashes BETWEEN 0 AND 3", name="crashes"),
         CheckConstraint("on_parent_failure IN ('cancel', 'run', 'hold')", name="on_parent_failure"),
-        Index("jobs_due", *_DUE, postgresql_where=text("state = 'PENDING' AND held_by IS NULL")),
+        CheckConstraint("fair_key <> ''", name="fair_key"),
+        Index("jobs_due", *_DUE, postgresql_where=text(_PLAIN)),
+        Index("jobs_due_by_rule", *_DUE, postgresql_where=text(_RULED)),
+        Index(
+            "jobs_sharing",
+            "queue",
+            "priority",
+            "fair_key",
+            "run_at",
+            "id",
+            postgresql_where=text(f"{_READY} AND fair_key IS NOT NULL"),
+        ),
         Index("jobs_held", "held_by", *_DUE, postgresql_where=text("state = 'PENDING' AND held_by IS NOT NULL")),
         Index("jobs_flow", "flow_id", "id", postgresql_where=text("flow_id IS NOT NULL")),
+        Index("jobs_running_limited", "queue", postgresql_where=text("state = 'RUNNING' AND limits IS NOT NULL")),
         Index("jobs_running", "worker_id", postgresql_where=text("state = 'RUNNING'")),
         Index(
             "jobs_scheduled",
@@ -203,6 +221,8 @@ class Task(Table):
     timeout: Mapped[float]
     retry: Mapped[dict[str, Any]]
     is_async: Mapped[bool]
+    limits: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    fair_key: Mapped[str | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -306,3 +326,58 @@ class Watermark(Table):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]
+
+
+class Limit(Table):
+    """How many jobs that name a key may run at once, and start in a time; ``*`` in a key makes it a pattern."""
+
+    __tablename__ = "limits"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    max_running: Mapped[int | None]
+    rate_count: Mapped[int | None]
+    rate_period: Mapped[float | None]
+    rate_burst: Mapped[int | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("limits_patterns", "key", postgresql_where=text("key LIKE '%*%'")),)
+
+
+class LimitTokens(Table):
+    """What was left of a key's rate when a job last took of it."""
+
+    __tablename__ = "limit_tokens"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float]
+    at: Mapped[datetime]
+
+
+class Weight(Table):
+    """The share of a fair key; 1 for those that are not here."""
+
+    __tablename__ = "weights"
+
+    fair_key: Mapped[str] = mapped_column(primary_key=True)
+    weight: Mapped[float]
+
+
+class Share(Table):
+    """The virtual time at which a fair key's next job starts in a lane."""
+
+    __tablename__ = "shares"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    fair_key: Mapped[str] = mapped_column(primary_key=True)
+    virtual: Mapped[float]
+
+
+class ShareClock(Table):
+    """The virtual time of a lane: that of the last job of a fair key to start in it."""
+
+    __tablename__ = "share_clocks"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    clock: Mapped[float]

@@ -12,23 +12,26 @@ from steeple.store.encoding import dump
 
 # Registers a task, or brings it up to date; a row that would not change is not written.
 _REGISTER = text("""
-INSERT INTO tasks (name, description, schema, queue, priority, names_priority, timeout, retry, is_async)
+INSERT INTO tasks (name, description, schema, queue, priority, names_priority, timeout, retry, is_async, limits,
+                   fair_key)
 VALUES (:name, :description, CAST(:schema AS json), :queue, :priority, :names_priority, :timeout, CAST(:retry AS json),
-        :is_async)
+        :is_async, :limits, :fair_key)
 ON CONFLICT (name) DO UPDATE SET
     description = excluded.description, schema = excluded.schema, queue = excluded.queue,
     priority = excluded.priority, names_priority = excluded.names_priority, timeout = excluded.timeout,
-    retry = excluded.retry,
-    is_async = excluded.is_async, updated_at = now()
+    retry = excluded.retry, is_async = excluded.is_async, limits = excluded.limits, fair_key = excluded.fair_key,
+    updated_at = now()
 WHERE (CAST(tasks.schema AS text), tasks.description, tasks.queue, tasks.priority, tasks.names_priority, tasks.timeout,
-       CAST(tasks.retry AS text), tasks.is_async)
+       CAST(tasks.retry AS text), tasks.is_async, tasks.limits, tasks.fair_key)
    IS DISTINCT FROM (CAST(excluded.schema AS text), excluded.description, excluded.queue, excluded.priority,
-       excluded.names_priority, excluded.timeout, CAST(excluded.retry AS text), excluded.is_async)
+       excluded.names_priority, excluded.timeout, CAST(excluded.retry AS text), excluded.is_async, excluded.limits,
+       excluded.fair_key)
 """)
 
 # Every task that a part has registered.
 _ALL = text("""
-SELECT name, description, schema, queue, priority, names_priority, timeout, retry, is_async FROM tasks ORDER BY name
+SELECT name, description, schema, queue, priority, names_priority, timeout, retry, is_async, limits, fair_key FROM tasks
+ORDER BY name
 """)
 
 
@@ -37,6 +40,7 @@ class TaskRecord:
     """``schema``: the JSON Schema (2020-12) of the arguments, an object. ``timeout`` is in seconds.
 
     A task that does not name its priority leaves it to the queue; where that has none either, it is ``priority``.
+    ``limits`` and ``fair_key`` are templates (``domain.key_templates``).
     """
 
     name: str
@@ -48,12 +52,15 @@ class TaskRecord:
     retry: Retry
     is_async: bool
     names_priority: bool = True
+    limits: tuple[str, ...] = ()
+    fair_key: str | None = None
 
 
 def register(connection: Connection, records: Iterable[TaskRecord]) -> None:
     for record in sorted(records, key=lambda record: record.name):
         row = asdict(record) | {"priority": record.priority.rank}
-        connection.execute(_REGISTER, row | {"schema": dump(record.schema), "retry": dump(row["retry"])})
+        row |= {"schema": dump(record.schema), "retry": dump(row["retry"]), "limits": list(record.limits)}
+        connection.execute(_REGISTER, row)
 
 
 def all_tasks(connection: Connection) -> list[TaskRecord]:
@@ -68,6 +75,8 @@ def all_tasks(connection: Connection) -> list[TaskRecord]:
             retry=Retry.stored(row.retry),
             is_async=row.is_async,
             names_priority=row.names_priority,
+            limits=tuple(row.limits),
+            fair_key=row.fair_key,
         )
         for row in connection.execute(_ALL)
     ]

@@ -78,13 +78,23 @@ WITH claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
+    SELECT jobs.id, jobs.limits, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
     FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
+locked AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
+        SELECT DISTINCT key COLLATE "C" AS key FROM held CROSS JOIN LATERAL unnest(limits) AS key ORDER BY 1
+    ) AS key
+),
 brood AS MATERIALIZED (
     SELECT steeple_end_parents(array_agg(id), array_agg(CAST('CANCELLED' AS job_state)))
-    FROM held WHERE ends_as_parent HAVING count(*) > 0
+    FROM held, locked WHERE ends_as_parent HAVING count(*) > 0
+),
+refunded AS (
+    UPDATE limit_tokens SET tokens = tokens + gone.jobs
+    FROM (SELECT key, count(*) AS jobs FROM held CROSS JOIN LATERAL unnest(limits) AS key GROUP BY key) AS gone, locked
+    WHERE limit_tokens.key = gone.key
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
@@ -92,7 +102,7 @@ UPDATE jobs SET
     fence = jobs.fence + 1, attempt = attempt - 1,
     run_at = CASE WHEN CAST(:delay AS float8) > 0 THEN now() + CAST(:delay AS float8) * interval '1 s' ELSE run_at END,
     started_at = NULL, worker_id = NULL, slot = NULL, progress = NULL
-FROM held, claim
+FROM held, claim, locked
 WHERE jobs.id = held.id AND claim.id = held.id AND jobs.fence = claim.fence AND jobs.state = 'RUNNING'
   AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id
@@ -105,7 +115,7 @@ claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop, has_children,
+    SELECT jobs.id, jobs.fence, jobs.attempt, jobs.worker_id, jobs.started_at, jobs.stop, jobs.limits, has_children,
            CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                 WHEN crashes + 1 >= :crash_cap OR attempt >= max_attempts THEN 'FAILED'
                 ELSE 'PENDING' END AS target,
@@ -114,21 +124,26 @@ held AS MATERIALIZED (
     FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
-brood AS MATERIALIZED (
-    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
-    FROM held WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
-),
 recorded AS (
     INSERT INTO attempts (job_id, fence, attempt, state, worker_id, started_at, finished_at, error, stop)
     SELECT id, fence, attempt, CAST(CASE WHEN target = 'CANCELLED' THEN 'CANCELLED' ELSE 'FAILED' END AS job_state),
            worker_id, started_at, clock.now, error, stop
     FROM held, clock
+),
+locked AS MATERIALIZED (
+    SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
+        SELECT DISTINCT key COLLATE "C" AS key FROM held CROSS JOIN LATERAL unnest(limits) AS key ORDER BY 1
+    ) AS key
+),
+brood AS MATERIALIZED (
+    SELECT steeple_end_parents(array_agg(id), array_agg(CAST(target AS job_state)))
+    FROM held, locked WHERE has_children AND target <> 'PENDING' HAVING count(*) > 0
 )
 UPDATE jobs SET
     state = CAST(held.target AS job_state), fence = jobs.fence + 1, crashes = LEAST(crashes + 1, :crash_cap),
     error = CASE WHEN held.target = 'CANCELLED' THEN NULL ELSE held.error END,
     finished_at = CASE WHEN held.target = 'PENDING' THEN NULL ELSE clock.now END
-FROM held, clock
+FROM held, clock, locked
 WHERE jobs.id = held.id AND jobs.fence = held.fence AND jobs.state = 'RUNNING' AND (SELECT count(*) FROM brood) < 2
 RETURNING jobs.id, jobs.state, jobs.queue, jobs.priority
 """)

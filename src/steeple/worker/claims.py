@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from time import monotonic
 
 from steeple.domain.job import ClaimedJob
+from steeple.domain.priority import Lane
 from steeple.store.exchange import Exchanged
 from steeple.worker.batch import Batch
 from steeple.worker.board import Board
@@ -107,4 +109,20 @@ class Claims:
         if limit:
             self._took = monotonic() - asked_at
             self._outlook.learn(exchanged.marks, None if marks else self._took)
+        return self._by_rules(exchanged, limit, marks, ahead=ahead) if limit else exchanged
+
+    def _by_rules(self, exchanged: Exchanged, limit: int, marks: str | None, *, ahead: bool) -> Exchanged:
+        """Where it is the turn of lanes whose jobs have limits or fair keys, from the first in which one may start.
+
+        A lane that puts jobs aside may have others behind them; one that does not has none for us now.
+        """
+        passed: list[Lane] = []
+        while exchanged.ruled is not None and not exchanged.jobs:
+            ruled = self._ledger.claim_by_rules(exchanged.ruled, limit, exchanged.ruled_until, ahead=ahead)
+            if ruled.jobs or ahead:
+                return replace(exchanged, jobs=ruled.jobs)
+            if not ruled.has_parked:
+                passed.append(exchanged.ruled)
+                following = self._ledger.exchange(limit, marks, passed=passed)
+                exchanged = replace(following, has_let_go=exchanged.has_let_go or following.has_let_go)
         return exchanged

@@ -7,17 +7,20 @@ not know of can only be what the lost reply would have said.
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
 
 from steeple.domain.job import Claim, JobError, Reason
 from steeple.domain.outcome import Verdict
+from steeple.domain.priority import Lane
 from steeple.domain.states import State
 from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
 from steeple.store.engine import Connection, DatabaseError, Engine, is_data_error
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.reports import store_lines, store_progress
+from steeple.store.ruled_claims import Ruled, claim_by_rules
 from steeple.telemetry import events
 from steeple.worker.batch import Batch, Ended
 from steeple.worker.reporter import Pending, SlotReporter
@@ -36,6 +39,7 @@ class _Wanted(NamedTuple):
     limit: int
     marks: str | None = None
     ahead: bool = False
+    passed: Sequence[Lane] = ()
 
 
 _NOTHING = _Wanted(0)
@@ -71,10 +75,13 @@ class Ledger:
         self._is_in_doubt = False
         """A reply was lost, and what the database holds for the slot has not been looked at since."""
 
-    def exchange(self, limit: int, marks: str | None = None, *, ahead: bool = False) -> Exchanged:
+    def exchange(
+        self, limit: int, marks: str | None = None, *, ahead: bool = False, passed: Sequence[Lane] = ()
+    ) -> Exchanged:
         """Write what has ended, give back what is released, claim up to ``limit`` jobs. Raises ``GaveUp``.
 
-        With the ``marks`` of an earlier claim, from there on. ``ahead``: only jobs that need not run alone.
+        With the ``marks`` of an earlier claim, from there on. ``ahead``: only jobs that need not run alone. ``passed``:
+        lanes in which rules let nothing start.
         """
         with self._lock:
             left, released = self._batch.take()
@@ -86,7 +93,7 @@ class Ledger:
                     if is_refused:
                         self._write_one_by_one(left)
                         left = []
-                    exchanged = self._exchange(left, released, _Wanted(limit, marks, ahead))
+                    exchanged = self._exchange(left, released, _Wanted(limit, marks, ahead, passed))
                     self._note_exchange(True)
                     return exchanged
                 except DatabaseError as error:
@@ -94,6 +101,26 @@ class Ledger:
                     self._note_exchange(False)
                     self._is_in_doubt = True
                     is_refused = is_data_error(error)
+            raise GaveUp
+
+    def claim_by_rules(self, lane: Lane, limit: int, until: datetime | None, *, ahead: bool = False) -> Ruled:
+        """Claim up to ``limit`` jobs of a lane that has jobs with limits or fair keys. Raises ``GaveUp``.
+
+        What has ended is written by exchanges alone.
+        """
+        with self._lock:
+            for _ in self._tries():
+                try:
+                    if self._is_in_doubt:
+                        self._still_held([], is_claiming=True)
+                    with self._engine.begin() as connection:
+                        ruled = claim_by_rules(connection, self._claimant(), lane, limit, until=until, ahead=ahead)
+                    self._note_exchange(True)
+                    return ruled
+                except DatabaseError as error:
+                    events.database_failed(error)
+                    self._note_exchange(False)
+                    self._is_in_doubt = True
             raise GaveUp
 
     def report(self) -> None:
@@ -131,7 +158,15 @@ class Ledger:
     def _send(self, connection: Connection, ended: Sequence[Ended], wanted: _Wanted) -> Exchanged:
         now = monotonic()
         finishes = [each.finish(now) for each in ended]
-        return exchange(connection, finishes, self._claimant(), wanted.limit, marks=wanted.marks, ahead=wanted.ahead)
+        return exchange(
+            connection,
+            finishes,
+            self._claimant(),
+            wanted.limit,
+            marks=wanted.marks,
+            ahead=wanted.ahead,
+            passed=wanted.passed,
+        )
 
     def _tell_stale(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
