@@ -52,9 +52,10 @@ def test_the_state_of_jobs_is_written_where_transitions_are() -> None:
     """Those of a whole flow apart; and a job that is cancelled with its parent is by a function in the database."""
     assert _files_with(_SETS_STATE) == {
         "store/bulk.py",
-        "store/exchange.py",
+        "store/exchange_statement.py",
         "store/flows.py",
         "store/purges.py",
+        "store/ruled_claims.py",
         "store/transitions.py",
         "store/migrations/versions/0007_dependencies.py",
     }

@@ -11,6 +11,8 @@ from sqlalchemy import Engine, TextClause, event
 import steeple.store as store
 
 _CLAIM = "exchange_statement.EXCHANGE"
+_HOMES = {"EXCHANGE": "exchange_statement"}
+"""Of statements that another module uses, too."""
 _NO_FINISHES = "[]"
 
 
@@ -97,7 +99,7 @@ def _name(context: Any, statement: str) -> str:
 def _names() -> dict[int, str]:
     modules = [found for found in vars(store).values() if isinstance(found, ModuleType)]
     return {
-        id(value): f"{module.__name__.rsplit('.', 1)[1]}.{name}"
+        id(value): f"{_HOMES.get(name, module.__name__.rsplit('.', 1)[1])}.{name}"
         for module in modules
         for name, value in vars(module).items()
         if isinstance(value, TextClause)

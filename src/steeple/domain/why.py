@@ -69,7 +69,7 @@ class Facts:
     """
 
     state: State
-    now: datetime
+    at: datetime
     run_at: datetime
     attempt: int
     task: str
@@ -100,11 +100,11 @@ def reasons(facts: Facts) -> list[Reason]:
 
 
 def _not_yet(facts: Facts) -> list[Reason]:
-    if facts.expires_at is not None and facts.expires_at <= facts.now:
+    if facts.expires_at is not None and facts.expires_at <= facts.at:
         return [Reason("expired", "its expires_at has passed: it fails in a moment", {"expires_at": facts.expires_at})]
-    if facts.run_at <= facts.now:
+    if facts.run_at <= facts.at:
         return []
-    seconds = (facts.run_at - facts.now).total_seconds()
+    seconds = (facts.run_at - facts.at).total_seconds()
     at = {"run_at": facts.run_at, "seconds": seconds}
     if facts.attempt:
         return [Reason("retry_later", f"attempt {facts.attempt} failed; the next is due in {seconds:.1f} s", at)]
@@ -180,7 +180,7 @@ def _in_line(facts: Facts) -> list[Reason]:
 
 
 def _running(facts: Facts, execution: Execution) -> Reason:
-    seconds = (facts.now - execution.started_at).total_seconds()
+    seconds = (facts.at - execution.started_at).total_seconds()
     where = f"on {execution.worker}" if execution.worker else "on a worker that is gone"
     members = {
         "seconds": seconds,

@@ -46,9 +46,6 @@ counted (queue, state, jobs, oldest, recent) AS (
         SELECT min(run_at) AS oldest FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL AND queue = known.queue
     ) AS held
     UNION ALL
-    SELECT queue, CAST('PENDING' AS job_state), count(*), NULL, 0
-    FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL GROUP BY queue
-    UNION ALL
     SELECT queue, CAST('RUNNING' AS job_state), count(*), NULL, 0 FROM jobs WHERE state = 'RUNNING' GROUP BY queue
     UNION ALL
     SELECT queue, state, sum(jobs), NULL,

@@ -1,8 +1,7 @@
 """Claims in a lane that has jobs with limits or fair keys: what may start is decided in ``domain``.
 
-A queue's claims take turns (a lock for the queue), and so do all that count by the same key (a lock for each key, in
-their order). What is counted under a lock includes all that was claimed under it before, since each statement sees what
-was committed until it began.
+A queue's claims take turns (a lock for the queue), and so do all that count by the same key (a lock for each, in their
+order). What is counted under a lock includes all that was claimed under it before: a statement sees what was committed.
 """
 
 from collections import Counter, defaultdict, deque
@@ -21,8 +20,7 @@ from steeple.domain.priority import Lane
 from steeple.store.exchange import Claimant, claimed_job
 from steeple.store.limits import lock_keys, uses_of, write_tokens
 
-# The time of the claim, if the claimant still counts as alive; no two claims by rules in a queue at once. They are
-# durable, as all claims are. Keys of limits have locks apart from those of queues.
+# The time of the claim, if the claimant still counts as alive; no two in a queue at once; durable, as all claims are.
 _BEGIN = text("""
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(hashtextextended(:queue, 1)), set_config('synchronous_commit', 'on', true)
@@ -116,8 +114,8 @@ claimed AS (
         started_at = :now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
         progress = NULL, stop = NULL
     WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'PENDING'
-    RETURNING id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout,
-              retry, run_at, started_at AS claimed_at, crashes
+    RETURNING id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout, retry, run_at,
+              started_at AS claimed_at, crashes
 )
 SELECT claimed.* FROM claimed JOIN chosen USING (id) ORDER BY place
 """)
@@ -226,8 +224,8 @@ class _Claim:
             self.connection.execute(_SHARE, {**self.lane, "keys": keys, "virtual": virtual})
             self.connection.execute(_TICK, {**self.lane, "clock": standing.clock})
         write_tokens(self.connection, self.uses, self.now)
-        values = {"ids": [job.id for job in self.taken], "now": self.now}
-        values |= {"worker_id": self.claimant.worker_id, "slot": self.claimant.slot}
+        by = {"now": self.now, "worker_id": self.claimant.worker_id, "slot": self.claimant.slot}
+        values = by | {"ids": [job.id for job in self.taken]}
         return tuple(claimed_job(row) for row in self.connection.execute(_CLAIM, values))
 
     def _look(self, sharers: Sequence[Sharer], most: int) -> tuple[list[_Due], list[Sharer]]:
@@ -245,12 +243,11 @@ class _Claim:
     def _due_of(self, turns: Mapping[str, int]) -> Iterable[_Due]:
         values = {**self.lane, "now": self.now, "taken": [job.id for job in self.taken]}
         values["tasks"] = None if self.claimant.tasks is None else list(self.claimant.tasks)
-        if keyed := {key: count for key, count in turns.items() if key != NO_KEY}:
-            parameters = values | {"keys": list(keyed), "turns": list(keyed.values())}
-            yield from (_Due(**row._asdict()) for row in self.connection.execute(_OF_SHARERS, parameters))
-        if NO_KEY in turns:
-            rows = self.connection.execute(_OF_NOBODY, values | {"turns": turns[NO_KEY]})
-            yield from (_Due(**row._asdict()) for row in rows)
+        keyed = {key: count for key, count in turns.items() if key != NO_KEY}
+        wanted = [(_OF_SHARERS, {"keys": list(keyed), "turns": list(keyed.values())})] if keyed else []
+        wanted += [(_OF_NOBODY, {"turns": turns[NO_KEY]})] if NO_KEY in turns else []
+        for statement, parameters in wanted:
+            yield from (_Due(**row._asdict()) for row in self.connection.execute(statement, values | parameters))
 
     def _countable(self, due: Sequence[_Due]) -> list[_Due]:
         """Those whose limits are ours to count by, for as long as this claim takes.
@@ -300,9 +297,7 @@ def claim_by_rules(
     ahead: bool = False,
     now: datetime | None = None,
 ) -> Ruled:
-    """Claim up to ``limit`` jobs of a lane that were due by ``until``, as its rules have it; what a limit keeps from
-    starting is put aside. ``ahead``: as for ``exchange``.
-    """
+    """Claim up to ``limit`` jobs of a lane that were due by ``until``, and put aside what a limit keeps from starting."""
     place: dict[str, Any] = {"queue": lane.queue, "priority": lane.priority.rank}
     began = connection.execute(_BEGIN, place | {"worker_id": claimant.worker_id, "now": now, "until": until}).first()
     if began is None:

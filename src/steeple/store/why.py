@@ -73,7 +73,7 @@ def read_facts(connection: Connection, job_id: UUID, dead_after: float, *, now: 
     if job is None:
         raise JobNotFound(str(job_id))
     lane = Lane(job.queue, Priority.from_rank(job.priority))
-    facts: dict[str, Any] = {"state": State(job.state), "now": job.now, "run_at": job.run_at, "attempt": job.attempt}
+    facts: dict[str, Any] = {"state": State(job.state), "at": job.now, "run_at": job.run_at, "attempt": job.attempt}
     facts |= {"task": job.task, "lane": lane, "fair_key": job.fair_key, "most_ahead": _MOST_AHEAD}
     facts |= {"expires_at": job.expires_at}
     if job.state == State.RUNNING:
