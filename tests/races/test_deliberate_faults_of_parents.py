@@ -133,7 +133,7 @@ FAULTS = (
         "parents that are not locked for the confirmation",
         a_parent_ends_during_the_confirmation,
         "confirm_children",
-        "ORDER BY id FOR UPDATE",
+        "ORDER BY CAST(state AS text) = 'PENDING', id FOR UPDATE",
         "",
     ),
     Fault(

@@ -43,7 +43,9 @@ counted (queue, state, jobs, oldest, recent) AS (
         ) AS first
     ) AS ruled
     CROSS JOIN LATERAL (
-        SELECT min(run_at) AS oldest FROM jobs WHERE state = 'PENDING' AND held_by IS NOT NULL AND queue = known.queue
+        SELECT min(run_at) AS oldest FROM jobs
+        WHERE state = 'PENDING' AND held_by IS NOT NULL AND held_by NOT IN ('unconfirmed', 'parents', 'parent failed')
+          AND queue = known.queue
     ) AS held
     UNION ALL
     SELECT queue, CAST('RUNNING' AS job_state), count(*), NULL, 0 FROM jobs WHERE state = 'RUNNING' GROUP BY queue

@@ -297,7 +297,7 @@ def claim_by_rules(
     ahead: bool = False,
     now: datetime | None = None,
 ) -> Ruled:
-    """Claim up to ``limit`` jobs of a lane that were due by ``until``, and put aside what a limit keeps from starting."""
+    """Claim up to ``limit`` jobs of a lane, due by ``until``; what a limit keeps from starting is put aside."""
     place: dict[str, Any] = {"queue": lane.queue, "priority": lane.priority.rank}
     began = connection.execute(_BEGIN, place | {"worker_id": claimant.worker_id, "now": now, "until": until}).first()
     if began is None:
