@@ -16,7 +16,7 @@ from steeple.domain.states import State
 from steeple.settings import Settings
 from steeple.store import workers
 from steeple.store.children import confirm, insert_some
-from steeple.store.engine import create_engine
+from steeple.store.engine import create_engine, in_transaction
 from steeple.store.exchange import Claimant, Exchanged, exchange
 from steeple.store.inbox import insert_jobs
 from steeple.store.reads import JobView, read_job
@@ -95,8 +95,7 @@ class Playground:
         return job.id
 
     def confirm(self, *ids: UUID) -> dict[Lane, int]:
-        with self.engine.begin() as connection:
-            return confirm(connection, ids)
+        return in_transaction(self.engine, lambda connection: confirm(connection, ids))
 
     def held_by(self, job_id: UUID) -> str | None:
         found: str | None = self.value("SELECT held_by FROM jobs WHERE id = :id", id=job_id)

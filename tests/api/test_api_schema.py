@@ -35,16 +35,22 @@ schema = schemathesis.openapi.from_dict(create_app(None, NOWHERE).openapi())
 KNOWN_IDS: list[str] = []
 KNOWN_SCHEDULES: list[str] = []
 KNOWN_OPERATIONS: list[str] = []
+KNOWN_FLOWS: list[str] = []
 
 
 @schema.hook
 def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Every other id is that of a job which is there, in one of the states, of a schedule or an operation."""
+    """Every other id is that of a job which is there, in one of the states, of a schedule, an operation or a flow."""
     if not parameters or "name" in parameters or not KNOWN_IDS:
         return parameters
     ((name, value),) = parameters.items()
     number = sum(map(ord, str(value)))
-    known = {"job_id": KNOWN_IDS, "schedule_id": KNOWN_SCHEDULES, "operation_id": KNOWN_OPERATIONS}[name]
+    known = {
+        "job_id": KNOWN_IDS,
+        "schedule_id": KNOWN_SCHEDULES,
+        "operation_id": KNOWN_OPERATIONS,
+        "flow_id": KNOWN_FLOWS,
+    }[name]
     return {name: known[number // 2 % len(known)]} if number % 2 else parameters
 
 
@@ -56,6 +62,8 @@ def played(shared_database_url: str) -> Iterator[Api]:
         KNOWN_IDS[:] = [str(playground.ended(state, now=None).id) for state in (State.FAILED, State.SUCCESS)]
         KNOWN_IDS.append(str(playground.running(now=None, queue="r").id))
         KNOWN_IDS.append(str(playground.add(queue="p", delay=timedelta(days=1).total_seconds(), now=None)))
+        KNOWN_FLOWS[:] = KNOWN_IDS[:2]
+        playground.sql("UPDATE jobs SET flow_id = id")
         for number in range(3):
             schedule = {"name": f"known {number}", "task": "anything", "interval": 3600.0}
             KNOWN_SCHEDULES.append(api.http.post("/v1/schedules", json=schedule).json()["id"])

@@ -5,6 +5,7 @@ import random
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from steeple.domain.job import Finish, Hold, NewJob, ParentFailure
 from steeple.domain.states import TERMINAL, State
 from steeple.embedded.processes import wait_until
 from steeple.store.children import confirm, insert_some
+from steeple.store.engine import in_transaction
 from steeple.store.exchange import Claimant, exchange
 
 GAMES = 40
@@ -90,8 +92,7 @@ class Game:
     def confirm(self) -> bool:
         self.chance.shuffle(self.unconfirmed)
         some = [self.unconfirmed.pop() for _ in range(min(len(self.unconfirmed), self.chance.randint(0, 3)))]
-        with self.playground.engine.begin() as connection:
-            confirm(connection, some)
+        in_transaction(self.playground.engine, lambda connection: confirm(connection, some))
         return bool(some or self.unconfirmed)
 
     def claim(self) -> bool:
@@ -139,10 +140,9 @@ def _play_at_once(playground: Playground, seed: int) -> None:
         engine = playground.engine.execution_options(isolation_level="AUTOCOMMIT")
         finishes: list[Finish] = []
         try:
-            with engine.connect() as connection:
-                while not is_over.is_set():
-                    jobs = exchange(connection, finishes, claimant, 6).jobs
-                    finishes = [end(job, graph.outcomes[job.id]) for job in jobs]
+            while not is_over.is_set():
+                jobs = in_transaction(engine, partial(exchange, finishes=finishes, claimant=claimant, limit=6)).jobs
+                finishes = [end(job, graph.outcomes[job.id]) for job in jobs]
         except BaseException as fault:  # noqa: BLE001 - the test looks at it
             faults.append(fault)
 

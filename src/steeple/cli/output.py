@@ -44,7 +44,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def write_record(record: Mapping[str, object]) -> None:
     """One thing, a line per member; members without a value are left out."""
-    rows = [(name, value) for name, value in record.items() if value is not None]
+    rows = [(name, value) for name, value in record.items() if value is not None and value not in ([], ())]
     write_table(("", ""), rows)
 
 

@@ -13,10 +13,8 @@ from time import monotonic
 
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
-from steeple.scheduler.confirm import confirm_children
-from steeple.scheduler.expire import expire
+from steeple.scheduler.chores import DoChores
 from steeple.scheduler.fire import FireSchedules
-from steeple.scheduler.operate import Operate
 from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
@@ -126,10 +124,8 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
         Tick("unpark", Unpark(engine, single)),
-        Tick("expire", lambda: expire(single)),
-        Tick("confirm", lambda: confirm_children(single)),
+        Tick("chores", DoChores(engine, single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
-        Tick("operate", Operate(engine, single)),
         Tick("prune", Prune(engine, single, settings)),
     )
     own_threads = [

@@ -159,7 +159,8 @@ $$
 """
 
 # Has new jobs wait for their parents, once both are committed, or lets them go where those have ended already. Jobs
-# and parents are locked in one order. A parent that is gone counts as cancelled. Gives the lanes of those that are due.
+# and parents are locked in one order: those that run first, as whoever ends them does. A parent that is gone counts as
+# cancelled. Gives the lanes of those that are due.
 _CONFIRM_CHILDREN = """
 CREATE FUNCTION steeple_confirm_children(wanted uuid[])
 RETURNS TABLE (lane_queue text, lane_priority smallint, due bigint) LANGUAGE plpgsql AS $$
@@ -168,7 +169,7 @@ DECLARE
 BEGIN
     PERFORM FROM jobs WHERE id = ANY (
         wanted || ARRAY(SELECT parent_id FROM job_parents WHERE child_id = ANY (wanted) AND ended_as IS NULL)
-    ) ORDER BY id FOR UPDATE;
+    ) ORDER BY CAST(state AS text) = 'PENDING', id FOR UPDATE;
     SELECT array_agg(id) INTO children FROM jobs
     WHERE id = ANY (wanted) AND CAST(state AS text) = 'PENDING' AND held_by = 'unconfirmed';
     UPDATE job_parents SET ended_as = COALESCE(parent.state, 'CANCELLED')
