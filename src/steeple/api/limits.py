@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ValidationError
 
-from steeple.api import openapi, schemas, strict_json
+from steeple.api import openapi, rule_schemas, strict_json
 from steeple.api.bodies import read_json_text
 from steeple.api.deps import Reader, Writer
 from steeple.api.problem_kinds import Kind
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1", tags=["limits"])
     "/limits",
     operation_id="list_limits",
     summary="List the limits",
-    response_model=schemas.Limits,
+    response_model=rule_schemas.Limits,
     response_description="A page of limits, by key.",
     responses=openapi.problems(),
 )
@@ -56,7 +56,7 @@ async def list_limits(request: Request, caller: Reader, query: Annotated[KeyPage
     "/limits/{key:path}",
     operation_id="set_limit",
     summary="Set a limit",
-    response_model=schemas.Limit,
+    response_model=rule_schemas.Limit,
     response_description="The limit.",
     responses=openapi.problems(*openapi.BODY_PROBLEMS),
     openapi_extra=openapi.body(LimitRequest, {"max_running": 5, "rate": {"count": 100, "period": 60.0}}),
@@ -82,7 +82,7 @@ async def set_limit(request: Request, caller: Writer, key: LimitKey, query: Anno
     "/limits/{key:path}",
     operation_id="show_limit",
     summary="Show a limit",
-    response_model=schemas.Limit,
+    response_model=rule_schemas.Limit,
     response_description="The limit, and what of it is in use.",
     responses=openapi.problems(Kind.LIMIT_NOT_FOUND),
 )
@@ -121,7 +121,7 @@ async def delete_limit(request: Request, caller: Writer, key: LimitKey, query: A
     "/weights",
     operation_id="list_weights",
     summary="List the weights of fair keys",
-    response_model=schemas.Weights,
+    response_model=rule_schemas.Weights,
     response_description="A page of weights, by fair key.",
     responses=openapi.problems(),
 )
@@ -138,7 +138,7 @@ async def list_weights(request: Request, caller: Reader, query: Annotated[KeyPag
     "/weights/{fair_key:path}",
     operation_id="set_weight",
     summary="Set the weight of a fair key",
-    response_model=schemas.Weight,
+    response_model=rule_schemas.Weight,
     response_description="The weight.",
     responses=openapi.problems(*openapi.BODY_PROBLEMS),
     openapi_extra=openapi.body(WeightRequest, {"weight": 3.0}),

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from steeple.api import examples, operation_schemas, schedule_requests, schedule_schemas, schemas
+from steeple.api import examples, operation_schemas, rule_schemas, schedule_requests, schedule_schemas, schemas
 from steeple.api.operation_requests import OperationRequest
 from steeple.api.problem_kinds import Kind
 from steeple.api.problems import MEDIA_TYPE, Fault, Problem
@@ -63,9 +63,9 @@ _REPLIES: Final[Sequence[type[BaseModel]]] = (
     schemas.Queues,
     schemas.Queue,
     schemas.Purge,
-    schemas.Why,
-    schemas.Limits,
-    schemas.Weights,
+    rule_schemas.Why,
+    rule_schemas.Limits,
+    rule_schemas.Weights,
     schemas.Workers,
     schemas.Live,
     schemas.Ready,

@@ -110,46 +110,10 @@ class JobPage(Reply):
     ]
 
 
-class WhyReason(Reply):
-    """Some codes have further members, such as `run_at`, `key` or `job_ids`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    code: Annotated[str, Field(description="For programs, such as `not_due` or `limit_full`.")]
-    text: Annotated[str, Field(description="For people.")]
-
-
-class Why(Reply):
-    reasons: list[WhyReason]
-
-
 class Rate(Reply):
     count: int
     period: Annotated[float, Field(description="Seconds.")]
     burst: int | None
-
-
-class Limit(Reply):
-    key: str
-    max_running: int | None
-    rate: Rate | None
-    running: Annotated[int, Field(description="Jobs that run and name this very key.")]
-    waiting: Annotated[int, Field(description="Jobs that are due and that it keeps from starting.")]
-
-
-class Limits(Reply):
-    limits: list[Limit]
-    next_cursor: str | None
-
-
-class Weight(Reply):
-    fair_key: str
-    weight: float
-
-
-class Weights(Reply):
-    weights: list[Weight]
-    next_cursor: str | None
 
 
 class Fault(Reply):
@@ -259,6 +223,8 @@ class Queue(Reply):
         Priority | None, Field(description="Of jobs of which neither submitter nor task names one.")
     ]
     retention: Annotated[float | None, Field(description="Seconds for which its finished jobs are kept.")]
+    max_running: Annotated[int | None, Field(description="How many of its jobs run at once at most.")]
+    rate: Rate | None
 
 
 class Purge(Reply):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from steeple.api import openapi, schemas
+from steeple.api import openapi, rule_schemas
 from steeple.api.deps import Reader
 from steeple.api.jobs import JobId
 from steeple.api.problem_kinds import Kind
@@ -29,7 +29,7 @@ _UNREACHABLE = Reason(
     "/{job_id}/why",
     operation_id="explain_job",
     summary="Explain why a job does not run, or where it does",
-    response_model=schemas.Why,
+    response_model=rule_schemas.Why,
     response_description="The reasons, in the order in which they would have to go.",
     responses=openapi.problems(Kind.JOB_NOT_FOUND),
 )

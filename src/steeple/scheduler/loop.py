@@ -43,6 +43,9 @@ _LAST_WORD_SECONDS = 2.0
 _DATABASE = "database"
 
 
+_OwnThread = WakeDue | FireSchedules | Unpark
+
+
 @dataclass(frozen=True)
 class Tick:
     """``run`` does one round and gives the seconds until it wants the next, 0 for at once."""
@@ -115,21 +118,21 @@ def _prepare_schema(settings: Settings) -> None:
 
 def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> None:
     """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else. So
-    have schedules: what is to be on time does not wait for what takes its time.
+    have schedules and rates: what is to be on time does not wait for what takes its time.
     """
-    engine = create_engine(settings, size=3)
+    engine = create_engine(settings, size=4)
     # Most rounds are one statement: without BEGIN and COMMIT around it, an idle scheduler costs a third.
     single = engine.execution_options(isolation_level="AUTOCOMMIT")
     troubles = Troubles()
     ticks = (
         Tick("rescue", Rescue(engine, single, settings)),
-        Tick("unpark", Unpark(engine, single)),
         Tick("chores", DoChores(engine, single)),
         Tick("roll_up", lambda: roll_up(engine, single)),
         Tick("prune", Prune(engine, single, settings)),
     )
     own_threads = [
         _thread("wake_due", WakeDue(single, settings, troubles), stop, troubles),
+        _thread("unpark", Unpark(engine, single), stop, troubles),
         _thread("fire_schedules", FireSchedules(engine, settings, app), stop, troubles),
     ]
     try:
@@ -146,7 +149,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     events.scheduler_stopped()
 
 
-def _thread(name: str, tick: WakeDue | FireSchedules, stop: threading.Event, troubles: Troubles) -> threading.Thread:
+def _thread(name: str, tick: _OwnThread, stop: threading.Event, troubles: Troubles) -> threading.Thread:
     """For a tick that lets go of what it holds at the end."""
 
     def run() -> None:

@@ -37,6 +37,9 @@ class Unpark:
         pauses = [each.next_in for each in found if each.next_in is not None]
         return min(_PAUSE_SECONDS, max(_SOONEST_SECONDS, min(pauses, default=_PAUSE_SECONDS)))
 
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
     def _let_go(self, block: Block) -> list[Unparked]:
         """Of some keys; the next time of those that follow, and so on."""
         after = self._after.get(block, "")

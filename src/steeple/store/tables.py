@@ -24,6 +24,12 @@ from steeple.store.declarative import job_state
 from steeple.store.flow_tables import Flow as Flow
 from steeple.store.flow_tables import JobParent as JobParent
 from steeple.store.operation_tables import Operation as Operation
+from steeple.store.rule_tables import Limit as Limit
+from steeple.store.rule_tables import LimitTokens as LimitTokens
+from steeple.store.rule_tables import Queue as Queue
+from steeple.store.rule_tables import Share as Share
+from steeple.store.rule_tables import ShareClock as ShareClock
+from steeple.store.rule_tables import Weight as Weight
 from steeple.store.schedule_tables import Backfill as Backfill
 from steeple.store.schedule_tables import Fire as Fire
 from steeple.store.schedule_tables import Schedule as Schedule
@@ -226,27 +232,6 @@ class Task(Table):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Queue(Table):
-    """What was set for a queue; without a row, nothing was. ``retention`` is in seconds, null is what the settings say.
-
-    ``default_priority`` is for jobs of which neither submitter nor task names one.
-    """
-
-    __tablename__ = "queues"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    paused_at: Mapped[datetime | None]
-    paused_by: Mapped[str | None]
-    pause_note: Mapped[str | None]
-    default_priority: Mapped[int | None] = mapped_column(SmallInteger)
-    retention: Mapped[float | None]
-
-    __table_args__ = (
-        CheckConstraint("default_priority BETWEEN 0 AND 2", name="default_priority"),
-        CheckConstraint("retention >= 0", name="retention"),
-    )
-
-
 class JoinedRequest(Table):
     """An idempotency key of a request that made no job: it came in some ``way`` to the holder of its unique key."""
 
@@ -326,58 +311,3 @@ class Watermark(Table):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     at: Mapped[datetime]
-
-
-class Limit(Table):
-    """How many jobs that name a key may run at once, and start in a time; ``*`` in a key makes it a pattern."""
-
-    __tablename__ = "limits"
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    max_running: Mapped[int | None]
-    rate_count: Mapped[int | None]
-    rate_period: Mapped[float | None]
-    rate_burst: Mapped[int | None]
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (Index("limits_patterns", "key", postgresql_where=text("key LIKE '%*%'")),)
-
-
-class LimitTokens(Table):
-    """What was left of a key's rate when a job last took of it."""
-
-    __tablename__ = "limit_tokens"
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    tokens: Mapped[float]
-    at: Mapped[datetime]
-
-
-class Weight(Table):
-    """The share of a fair key; 1 for those that are not here."""
-
-    __tablename__ = "weights"
-
-    fair_key: Mapped[str] = mapped_column(primary_key=True)
-    weight: Mapped[float]
-
-
-class Share(Table):
-    """The virtual time at which a fair key's next job starts in a lane."""
-
-    __tablename__ = "shares"
-
-    queue: Mapped[str] = mapped_column(primary_key=True)
-    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    fair_key: Mapped[str] = mapped_column(primary_key=True)
-    virtual: Mapped[float]
-
-
-class ShareClock(Table):
-    """The virtual time of a lane: that of the last job of a fair key to start in it."""
-
-    __tablename__ = "share_clocks"
-
-    queue: Mapped[str] = mapped_column(primary_key=True)
-    priority: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    clock: Mapped[float]
