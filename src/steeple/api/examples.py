@@ -123,6 +123,8 @@ QUEUE: Final[dict[str, Any]] = {
     "drained": False,
     "default_priority": "low",
     "retention": 86400.0,
+    "max_running": 4,
+    "rate": {"count": 100, "period": 60.0, "burst": None},
 }
 
 PURGE: Final[dict[str, Any]] = {"dry_run": False, "count": 1200, "remaining": 0}

@@ -16,6 +16,7 @@ from steeple.api.queues import QueueName, queue_name_of, queue_reply
 from steeple.api.replies import json_reply
 from steeple.api.requests import NoQuery, Nothing, QueueChange, QueuePause, QueuePurge
 from steeple.api.services import Services, services_of
+from steeple.domain.limits import Rate
 from steeple.store import purges, queue_settings
 from steeple.store.engine import Connection
 
@@ -121,12 +122,18 @@ async def purge_queue(
 async def update_queue(
     request: Request, caller: Writer, name: QueueName, query: Annotated[NoQuery, Query()]
 ) -> Response:
-    """Set a default priority or a retention of its own. What is left out stays; null takes away what was set."""
+    """Set a default priority, a retention of its own, how many of its jobs run at once or start in a time.
+
+    What is left out stays; null takes away what was set.
+    """
     queue_name_of(name)
     services = services_of(request)
     text = await read_json_text(request, dict(request.scope["headers"]), services.settings.max_body_bytes)
     wanted = await apart(text, lambda body: read_object(body, QueueChange))
-    change = queue_settings.QueueChange(wanted.model_fields_set, wanted.default_priority, wanted.retention)
+    rate = None if wanted.rate is None else Rate(wanted.rate.count, wanted.rate.period, wanted.rate.burst)
+    change = queue_settings.QueueChange(
+        wanted.model_fields_set, wanted.default_priority, wanted.retention, wanted.max_running, rate
+    )
     await services.writes.run(lambda connection: queue_settings.change(connection, name, change))
     return await queue_reply(request, name)
 

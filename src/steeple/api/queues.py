@@ -90,6 +90,8 @@ def queue_document(counted: QueueStatistics | None, settings: QueueSettings) -> 
         "drained": settings.is_drained,
         "default_priority": settings.default_priority,
         "retention": settings.retention,
+        "max_running": settings.max_running,
+        "rate": None if settings.rate is None else vars(settings.rate),
     }
 
 

@@ -145,6 +145,19 @@ class QueuePurge(BaseModel):
     dry_run: Annotated[bool, Field(description="Count only.")] = False
 
 
+class RateRequest(BaseModel):
+    """How many may start in a time: a token bucket."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: Annotated[int, Field(ge=1, le=1_000_000, description="Starts per period.")]
+    period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds.")]
+    burst: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="How many may start at once after a quiet time; else `count`."),
+    ] = None
+
+
 class QueueChange(BaseModel):
     """What may be set for a queue; what is left out stays as it is, null takes away what was set."""
 
@@ -157,19 +170,10 @@ class QueueChange(BaseModel):
         float | None,
         Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds to keep finished jobs for."),
     ] = None
-
-
-class RateRequest(BaseModel):
-    """How many may start in a time: a token bucket."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    count: Annotated[int, Field(ge=1, le=1_000_000, description="Starts per period.")]
-    period: Annotated[float, Field(gt=0, le=LONGEST_SECONDS, allow_inf_nan=False, description="Seconds.")]
-    burst: Annotated[
-        int | None,
-        Field(ge=1, le=1_000_000, description="How many may start at once after a quiet time; else `count`."),
+    max_running: Annotated[
+        int | None, Field(ge=0, le=1_000_000, description="How many of its jobs may run at once, over all workers.")
     ] = None
+    rate: RateRequest | None = None
 
 
 class LimitRequest(BaseModel):

@@ -1,10 +1,10 @@
-"""What replies about limits, fair keys and why a job waits hold, for the OpenAPI document only."""
+"""What replies about limits, fair keys and reasons hold, for the OpenAPI document only."""
 
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from steeple.api.schemas import Reply
+from steeple.api.schemas import Rate, Reply
 
 
 class WhyReason(Reply):
@@ -18,12 +18,6 @@ class WhyReason(Reply):
 
 class Why(Reply):
     reasons: list[WhyReason]
-
-
-class Rate(Reply):
-    count: int
-    period: Annotated[float, Field(description="Seconds.")]
-    burst: int | None
 
 
 class Limit(Reply):

@@ -110,6 +110,12 @@ class JobPage(Reply):
     ]
 
 
+class Rate(Reply):
+    count: int
+    period: Annotated[float, Field(description="Seconds.")]
+    burst: int | None
+
+
 class Fault(Reply):
     pointer: Annotated[str, Field(description="A JSON Pointer (RFC 6901).")]
     detail: str
@@ -217,6 +223,8 @@ class Queue(Reply):
         Priority | None, Field(description="Of jobs of which neither submitter nor task names one.")
     ]
     retention: Annotated[float | None, Field(description="Seconds for which its finished jobs are kept.")]
+    max_running: Annotated[int | None, Field(description="How many of its jobs run at once at most.")]
+    rate: Rate | None
 
 
 class Purge(Reply):

@@ -31,7 +31,18 @@ def _name(text: str) -> str:
 Name = Annotated[str, typer.Argument(metavar="QUEUE", parser=_name)]
 Note = Annotated[str | None, typer.Option("--note", help="Why, for people.")]
 
-_COLUMNS = ("name", "PENDING", "RUNNING", "paused_at", "paused_by", "pause_note", "default_priority", "retention")
+_COLUMNS = (
+    "name",
+    "PENDING",
+    "RUNNING",
+    "paused_at",
+    "paused_by",
+    "pause_note",
+    "default_priority",
+    "retention",
+    "max_running",
+    "rate",
+)
 
 
 @app.command("list")
@@ -112,24 +123,33 @@ def set_(
         float | None,
         typer.Option(parser=values.duration, metavar="DURATION", help="How long finished jobs are kept, such as 30d."),
     ] = None,
+    max_running: Annotated[int | None, typer.Option(min=0, help="How many of its jobs may run at once.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="COUNT/DURATION", help="How many may start in a time, such as 100/1m.")
+    ] = None,
+    burst: Annotated[int | None, typer.Option(min=1, help="How many may start at once after a quiet time.")] = None,
     unset: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Take away default-priority or retention; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Take away what was set by an option; may be repeated.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set what holds for a queue."""
-    changes: dict[str, Any] = {"default_priority": default_priority, "retention": retention}
+    if burst is not None and rate is None:
+        raise typer.BadParameter("goes with --rate", param_hint="--burst")
+    changes: dict[str, Any] = {"default_priority": default_priority, "retention": retention, "max_running": max_running}
+    changes["rate"] = None if rate is None else values.rate(rate) | ({} if burst is None else {"burst": burst})
     changes = {key: value for key, value in changes.items() if value is not None}
     changes |= dict.fromkeys(_unset(unset or ()))
     if not changes:
-        raise typer.BadParameter("say what to set: --default-priority, --retention or --unset")
+        raise typer.BadParameter("say what to set, by an option, or --unset what was")
     with api() as client:
         queue = client.update_queue(name, **changes)
     _write([queue], as_json=as_json)
 
 
 def _unset(names: Sequence[str]) -> list[str]:
-    known = {"default-priority": "default_priority", "retention": "retention"}
+    settable = ("default_priority", "retention", "max_running", "rate")
+    known = {name.replace("_", "-"): name for name in settable}
     for name in names:
         if name not in known:
             raise typer.BadParameter(f"{name!r} is neither of {', '.join(known)}", param_hint="--unset")

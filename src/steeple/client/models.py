@@ -178,6 +178,8 @@ class Queue(_OpenReply):
     drained: bool = False
     default_priority: str | None = None
     retention: float | None = None
+    max_running: int | None = None
+    rate: dict[str, Any] | None = None
 
 
 class Purge(_OpenReply):

@@ -51,6 +51,8 @@ class QueueChanges(TypedDict, total=False):
 
     default_priority: str | None
     retention: float | timedelta | None
+    max_running: int | None
+    rate: "Rate | None"
 
 
 class Rate(TypedDict, total=False):

@@ -79,6 +79,7 @@ class Facts:
     awaited: Awaited | None = None
     failed_parents: Sequence[UUID] = ()
     pause: Pause | None = None
+    of_queue: Use | None = None
     limits: Mapping[str, Use] = field(default_factory=dict)
     holders: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
     workers: Sequence[LiveWorker] = ()
@@ -95,7 +96,14 @@ def reasons(facts: Facts) -> list[Reason]:
         return [Reason("ended", f"it has ended: {facts.state.value}", {"state": facts.state.value})]
     if facts.execution is not None:
         return [_running(facts, facts.execution)]
-    found = [*_not_yet(facts), *_waiting(facts), *_paused(facts), *_limited(facts), *_nobody(facts)]
+    found = [
+        *_not_yet(facts),
+        *_waiting(facts),
+        *_paused(facts),
+        *_queue_limited(facts),
+        *_limited(facts),
+        *_nobody(facts),
+    ]
     return found or _in_line(facts)
 
 
@@ -134,8 +142,25 @@ def _paused(facts: Facts) -> list[Reason]:
     return [Reason("queue_paused", text, {"queue": facts.lane.queue} | facts_of_it)]
 
 
+def _queue_limited(facts: Facts) -> list[Reason]:
+    use, queue = facts.of_queue, facts.lane.queue
+    if use is None or use.blocks is None:
+        return []
+    if use.blocks is Block.RUNNING:
+        text = f"queue {queue} is full: {use.running} of {use.limit.max_running} jobs run"
+        return [Reason("queue_full", text, {"queue": queue, "max_running": use.limit.max_running})]
+    assert use.limit.rate is not None
+    seconds = use.limit.rate.seconds_until(1.0, use.tokens)
+    text = f"the rate of queue {queue} is used up: the next may start in {seconds:.1f} s"
+    return [Reason("queue_rate_limited", text, {"queue": queue, "seconds": seconds})]
+
+
 def _limited(facts: Facts) -> list[Reason]:
-    return [_limit(key, use, facts.holders.get(key, ())) for key, use in facts.limits.items() if use.blocks]
+    full = [_limit(key, use, facts.holders.get(key, ())) for key, use in facts.limits.items() if use.blocks]
+    block, _, key = (facts.held_by or "").partition(":")
+    if full or block not in tuple(Block):
+        return full
+    return [Reason("limit_freed", f"limit {key!r} held it back and lets it try again in a moment", {"key": key})]
 
 
 def _limit(key: str, use: Use, holders: Sequence[UUID]) -> Reason:

@@ -3,7 +3,6 @@
 from steeple.scheduler.confirm import confirm_children
 from steeple.scheduler.expire import expire
 from steeple.scheduler.operate import Operate
-from steeple.scheduler.unpark import Unpark
 from steeple.store.chores import look
 from steeple.store.engine import Engine, in_transaction
 
@@ -16,7 +15,6 @@ class DoChores:
     def __init__(self, engine: Engine, single: Engine) -> None:
         self._single = single
         self._operate = Operate(engine, single)
-        self._unpark = Unpark(engine, single)
 
     def __call__(self) -> float:
         """A round of each that has something to do; returns when the next should be."""
@@ -26,8 +24,6 @@ class DoChores:
             pauses.append(expire(self._single))
         if found.has_unconfirmed:
             pauses.append(confirm_children(self._single))
-        if found.has_limited:
-            pauses.append(self._unpark())
         if found.has_operations:
             pauses.append(self._operate())
         return min(pauses)

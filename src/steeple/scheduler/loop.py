@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import monotonic
+from typing import TypeAlias
 
 from steeple.app import Steeple
 from steeple.errors import ConfigurationError
@@ -19,6 +20,7 @@ from steeple.scheduler.prune import Prune
 from steeple.scheduler.rescue import Rescue
 from steeple.scheduler.rollup import roll_up
 from steeple.scheduler.troubles import Troubles
+from steeple.scheduler.unpark import Unpark
 from steeple.scheduler.wake_due import WakeDue
 from steeple.settings import Settings
 from steeple.store.engine import DatabaseError, create_engine, database_url, in_transaction, is_away
@@ -40,6 +42,9 @@ _LAST_WORD_SECONDS = 2.0
 """How long a stop waits for a wake-up that is on its way to a broker that does not answer."""
 
 _DATABASE = "database"
+
+
+_OwnThread: TypeAlias = WakeDue | FireSchedules | Unpark
 
 
 @dataclass(frozen=True)
@@ -114,9 +119,9 @@ def _prepare_schema(settings: Settings) -> None:
 
 def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> None:
     """Tick until ``stop`` is set. Wake-ups have a thread to themselves: a broker that hangs holds up nothing else. So
-    have schedules: what is to be on time does not wait for what takes its time.
+    have schedules and rates: what is to be on time does not wait for what takes its time.
     """
-    engine = create_engine(settings, size=3)
+    engine = create_engine(settings, size=4)
     # Most rounds are one statement: without BEGIN and COMMIT around it, an idle scheduler costs a third.
     single = engine.execution_options(isolation_level="AUTOCOMMIT")
     troubles = Troubles()
@@ -128,6 +133,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     )
     own_threads = [
         _thread("wake_due", WakeDue(single, settings, troubles), stop, troubles),
+        _thread("unpark", Unpark(engine, single), stop, troubles),
         _thread("fire_schedules", FireSchedules(engine, settings, app), stop, troubles),
     ]
     try:
@@ -144,7 +150,7 @@ def schedule(settings: Settings, app: Steeple | None, stop: threading.Event) -> 
     events.scheduler_stopped()
 
 
-def _thread(name: str, tick: WakeDue | FireSchedules, stop: threading.Event, troubles: Troubles) -> threading.Thread:
+def _thread(name: str, tick: _OwnThread, stop: threading.Event, troubles: Troubles) -> threading.Thread:
     """For a tick that lets go of what it holds at the end."""
 
     def run() -> None:

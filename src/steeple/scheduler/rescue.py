@@ -14,6 +14,8 @@ from steeple.telemetry import events
 
 _PAUSE_SECONDS = 2.0
 _MOST_AT_ONCE = 1000
+_BATCH = 100
+"""Of one transaction: each limit that its jobs name has a lock, of which the server holds some thousands in all."""
 
 
 class Rescue:
@@ -30,8 +32,10 @@ class Rescue:
         found = in_transaction(self._single, lambda connection: orphans(connection, limit=_MOST_AT_ONCE))
         self._touch.note(monotonic())
         for message, claims in _by_message(found, self._dead_after).items():
-            jobs = in_transaction(self._engine, partial(_rescue, claims=claims, message=message))
-            events.jobs_rescued(jobs, message)
+            for start in range(0, len(claims), _BATCH):
+                batch = claims[start : start + _BATCH]
+                jobs = in_transaction(self._engine, partial(_rescue, claims=batch, message=message))
+                events.jobs_rescued(jobs, message)
         buried = self._bury() if self._touch.is_steady else ()
         return 0.0 if buried or len(found) == _MOST_AT_ONCE else min(_PAUSE_SECONDS, self._dead_after / 4)
 

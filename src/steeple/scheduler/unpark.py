@@ -12,6 +12,9 @@ from steeple.store.engine import Engine, in_transaction
 from steeple.store.parking import Unparked, holders, unpark
 
 _PAUSE_SECONDS = 0.25
+_IDLE_PAUSE_SECONDS = 1.0
+"""While no rate holds anything back: so late may the first look at it be."""
+
 _SOONEST_SECONDS = 0.05
 _KEYS_AT_ONCE = 200
 _BETWEEN_ROUNDS_SECONDS = 10.0
@@ -34,8 +37,13 @@ class Unpark:
             self._let_go(Block.RUNNING)
             is_through = not self._after[Block.RUNNING]
             self._round_at = monotonic() + (_BETWEEN_ROUNDS_SECONDS if is_through else 0.0)
+        if not found:
+            return _IDLE_PAUSE_SECONDS
         pauses = [each.next_in for each in found if each.next_in is not None]
         return min(_PAUSE_SECONDS, max(_SOONEST_SECONDS, min(pauses, default=_PAUSE_SECONDS)))
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
 
     def _let_go(self, block: Block) -> list[Unparked]:
         """Of some keys; the next time of those that follow, and so on."""

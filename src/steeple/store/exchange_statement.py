@@ -18,6 +18,7 @@ from sqlalchemy import text
 # ones are told, as each row of what is claimed has that beside it.
 # Jobs with limits or fair keys are claimed elsewhere, lane by lane (``ruled_claims``): here only what goes before them.
 # The locks of the limits that finished jobs named are taken in one order, before a trigger takes them.
+# So are all jobs of a queue that has a limit of its own.
 # A paused queue's lanes are bound, but closed; they keep their marks, so that nothing of them is passed over later.
 # Claims are durable as finishes are: a fence that was handed out is never handed out again, even if the server crashes.
 # Those that wait for finished jobs are settled first, and all at once, so that no trigger has to for each.
@@ -108,7 +109,13 @@ known_ruled_lane (queue, priority) AS (
     ) AS following
 ),
 bound_lane AS MATERIALIZED (
-    SELECT queue, priority, since, queue IN (SELECT name FROM queues WHERE paused_at IS NOT NULL) AS is_closed
+    SELECT queue, priority, since, queue IN (SELECT name FROM queues WHERE paused_at IS NOT NULL) AS is_closed,
+           queue IN (SELECT name FROM queues WHERE max_running IS NOT NULL OR rate_count IS NOT NULL) AS is_limited,
+           EXISTS (
+               SELECT FROM unnest(CAST(:passed_queues AS text[]), CAST(:passed_priorities AS smallint[]))
+                   AS passed (queue, priority)
+               WHERE passed.queue = lane.queue AND passed.priority = lane.priority
+           ) AS is_passed
     FROM (
         SELECT queue, priority, since
         FROM json_to_recordset(CAST(:marks AS json)) AS mark (queue text, priority smallint, since timestamptz)
@@ -123,7 +130,7 @@ bound_lane AS MATERIALIZED (
     ) AS lane
 ),
 plain_head AS MATERIALIZED (
-    SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at
+    SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at, bound_lane.is_limited AS is_ruled
     FROM claimant, bound_lane CROSS JOIN LATERAL (
         SELECT run_at FROM jobs
         WHERE state = 'PENDING' AND held_by IS NULL AND limits IS NULL AND fair_key IS NULL
@@ -133,10 +140,10 @@ plain_head AS MATERIALIZED (
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
         ORDER BY run_at, id LIMIT 1
     ) AS oldest
-    WHERE NOT bound_lane.is_closed
+    WHERE NOT bound_lane.is_closed AND NOT (bound_lane.is_limited AND bound_lane.is_passed)
 ),
 ruled_head AS MATERIALIZED (
-    SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at
+    SELECT bound_lane.queue, bound_lane.priority, bound_lane.since, oldest.run_at, true AS is_ruled
     FROM claimant, bound_lane CROSS JOIN LATERAL (
         SELECT run_at FROM jobs
         WHERE state = 'PENDING' AND held_by IS NULL AND (limits IS NOT NULL OR fair_key IS NOT NULL)
@@ -145,15 +152,11 @@ ruled_head AS MATERIALIZED (
           AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
         ORDER BY run_at, id LIMIT 1
     ) AS oldest
-    WHERE NOT bound_lane.is_closed AND NOT EXISTS (
-        SELECT FROM unnest(CAST(:passed_queues AS text[]), CAST(:passed_priorities AS smallint[]))
-            AS passed (queue, priority)
-        WHERE passed.queue = bound_lane.queue AND passed.priority = bound_lane.priority
-    )
+    WHERE NOT bound_lane.is_closed AND NOT bound_lane.is_passed
 ),
 head AS MATERIALIZED (
     SELECT queue, priority, min(since) AS since, min(run_at) AS run_at, bool_or(is_ruled) AS is_ruled
-    FROM (SELECT *, false AS is_ruled FROM plain_head UNION ALL SELECT *, true FROM ruled_head) AS kind
+    FROM (SELECT * FROM plain_head UNION ALL SELECT * FROM ruled_head) AS kind
     GROUP BY queue, priority
 ),
 best AS MATERIALIZED (
@@ -201,14 +204,16 @@ mark AS (
            LEAST(
                COALESCE(
                    max(claimed.run_at),
-                   CASE WHEN head.queue IS NULL AND NOT bound_lane.is_closed THEN claimant.now END,
+                   CASE WHEN head.queue IS NULL AND NOT (bound_lane.is_closed OR bound_lane.is_limited)
+                        THEN claimant.now END,
                    bound_lane.since
                ),
                claimant.now - interval '1 s'
            ) AS since
     FROM claimant, bound_lane
     LEFT JOIN plain_head AS head USING (queue, priority) LEFT JOIN claimed USING (queue, priority)
-    GROUP BY bound_lane.queue, bound_lane.priority, bound_lane.since, bound_lane.is_closed, head.queue, claimant.now
+    GROUP BY bound_lane.queue, bound_lane.priority, bound_lane.since, bound_lane.is_closed, bound_lane.is_limited,
+             head.queue, claimant.now
 )
 SELECT (SELECT array_agg(id ORDER BY id) FROM stale) AS stale_ids,
        (SELECT array_agg(fence ORDER BY id) FROM stale) AS stale_fences,

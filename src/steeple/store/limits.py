@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
@@ -14,6 +15,17 @@ _LOCK = text("""
 SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
     SELECT key FROM unnest(CAST(:keys AS text[])) AS key ORDER BY key COLLATE "C"
 ) AS ordered
+""")
+
+# No claim by rules while a limit of a pattern is being set: it may hold for any key.
+_LOCK_PATTERNS = text("SELECT pg_advisory_xact_lock(hashtextextended('patterns', 2))")
+
+# The locks of all keys that some jobs name, in the one order.
+_LOCK_OF = text("""
+SELECT count(pg_advisory_xact_lock(hashtextextended(key, 0))) FROM (
+    SELECT DISTINCT key COLLATE "C" AS key FROM jobs CROSS JOIN LATERAL unnest(limits) AS key
+    WHERE id = ANY (CAST(:ids AS uuid[])) AND limits IS NOT NULL ORDER BY 1
+) AS key
 """)
 
 # The keys whose locks are free, now ours.
@@ -77,7 +89,10 @@ _DELETE = text("DELETE FROM limits WHERE key = :key RETURNING key")
 # Forgets buckets that have long been full again, whatever their rate.
 _FORGET = text("""
 DELETE FROM limit_tokens WHERE at < now() - interval '1 h' - (
-    SELECT COALESCE(max(rate_period * COALESCE(rate_burst, rate_count) / rate_count), 0) FROM limits
+    SELECT COALESCE(max(rate_period * COALESCE(rate_burst, rate_count) / rate_count), 0) FROM (
+        SELECT rate_period, rate_burst, rate_count FROM limits
+        UNION ALL SELECT rate_period, rate_burst, rate_count FROM queues
+    ) AS rate
 ) * interval '1 s'
 """)
 
@@ -89,7 +104,7 @@ SELECT key, max_running, rate_count, rate_period, rate_burst FROM limits WHERE k
 
 def set_limit(connection: Connection, limit: Limit) -> None:
     """Set it in place of another. The locks of claims see to it that none counts by both."""
-    lock_keys(connection, [limit.key], may_wait=True)
+    _lock_setting(connection, limit.key)
     rate = limit.rate
     connection.execute(
         _SET,
@@ -105,7 +120,7 @@ def set_limit(connection: Connection, limit: Limit) -> None:
 
 def delete_limit(connection: Connection, key: str) -> bool:
     """False if none was set for the key."""
-    lock_keys(connection, [key], may_wait=True)
+    _lock_setting(connection, key)
     return connection.execute(_DELETE, {"key": key}).first() is not None
 
 
@@ -154,6 +169,17 @@ def lock_keys(connection: Connection, keys: Sequence[str], *, may_wait: bool) ->
         connection.execute(_LOCK, {"keys": list(keys)})
         return set(keys)
     return set(connection.execute(_TRY_LOCK, {"keys": sorted(keys)}).scalars())
+
+
+def lock_keys_of(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Take the locks of all keys that jobs name, where several statements of one transaction would each take some."""
+    connection.execute(_LOCK_OF, {"ids": list(ids)})
+
+
+def _lock_setting(connection: Connection, key: str) -> None:
+    if "*" in key:
+        connection.execute(_LOCK_PATTERNS)
+    lock_keys(connection, [key], may_wait=True)
 
 
 def uses_of(connection: Connection, keys: Sequence[str], now: datetime) -> dict[str, Use]:

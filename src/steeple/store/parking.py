@@ -42,7 +42,7 @@ UPDATE jobs SET held_by = NULL WHERE id IN (
     SELECT first.id FROM lane CROSS JOIN LATERAL (
         SELECT id FROM jobs
         WHERE state = 'PENDING' AND held_by = :held_by AND queue = lane.queue AND priority = lane.priority
-          AND run_at <= clock_timestamp()
+          AND run_at <= clock_timestamp() AND (expires_at IS NULL OR expires_at > clock_timestamp())
         ORDER BY run_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS first
 )

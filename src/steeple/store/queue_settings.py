@@ -1,4 +1,4 @@
-"""What was set for a queue: that it is paused, its default priority, its retention."""
+"""What was set for a queue: that it is paused, its default priority, its retention, its limit."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from steeple.domain.limits import Rate
 from steeple.domain.priority import Lane, Priority
 
 # What is set for all queues of which something is, or for one. A queue has run dry if it is paused and nothing of it
 # runs; not before the claims have ended that had begun when it was paused.
 _SETTINGS = text("""
-SELECT name, paused_at, paused_by, pause_note, default_priority, retention,
+SELECT name, paused_at, paused_by, pause_note, default_priority, retention, max_running, rate_count, rate_period,
+       rate_burst,
        COALESCE(paused_at <= now() - CAST(:settled AS float8) * interval '1 s', false)
            AND NOT EXISTS (SELECT FROM jobs WHERE state = 'RUNNING' AND jobs.queue = queues.name) AS is_drained
 FROM queues WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY name
@@ -46,13 +48,23 @@ CROSS JOIN LATERAL (
 
 # Changes what is named, be it to nothing.
 _CHANGE = text("""
-INSERT INTO queues (name, default_priority, retention)
-VALUES (:name, CAST(:default_priority AS smallint), CAST(:retention AS float8))
+INSERT INTO queues (name, default_priority, retention, max_running, rate_count, rate_period, rate_burst)
+VALUES (:name, CAST(:default_priority AS smallint), CAST(:retention AS float8), CAST(:max_running AS integer),
+        CAST(:rate_count AS integer), CAST(:rate_period AS float8), CAST(:rate_burst AS integer))
 ON CONFLICT (name) DO UPDATE SET
     default_priority = CASE WHEN 'default_priority' = ANY (CAST(:changed AS text[]))
                             THEN excluded.default_priority ELSE queues.default_priority END,
     retention = CASE WHEN 'retention' = ANY (CAST(:changed AS text[]))
-                     THEN excluded.retention ELSE queues.retention END
+                     THEN excluded.retention ELSE queues.retention END,
+    max_running = CASE WHEN 'max_running' = ANY (CAST(:changed AS text[]))
+                       THEN excluded.max_running ELSE queues.max_running END,
+    (rate_count, rate_period, rate_burst) = (
+        SELECT rate.rate_count, rate.rate_period, rate.rate_burst FROM (
+            VALUES (true, excluded.rate_count, excluded.rate_period, excluded.rate_burst),
+                   (false, queues.rate_count, queues.rate_period, queues.rate_burst)
+        ) AS rate (is_new, rate_count, rate_period, rate_burst)
+        WHERE is_new = ('rate' = ANY (CAST(:changed AS text[])))
+    )
 """)
 
 # The priorities that queues have jobs given of which nobody names one.
@@ -74,6 +86,8 @@ class QueueSettings:
     pause_note: str | None = None
     default_priority: Priority | None = None
     retention: float | None = None
+    max_running: int | None = None
+    rate: Rate | None = None
     is_drained: bool = False
 
     @property
@@ -88,6 +102,8 @@ class QueueChange:
     named: Set[str]
     default_priority: Priority | None = None
     retention: float | None = None
+    max_running: int | None = None
+    rate: Rate | None = None
 
 
 def all_settings(connection: Connection) -> dict[str, QueueSettings]:
@@ -121,6 +137,7 @@ def resume(connection: Connection, name: str) -> dict[Lane, int]:
 
 
 def change(connection: Connection, name: str, values: QueueChange) -> QueueSettings:
+    rate = values.rate
     connection.execute(
         _CHANGE,
         {
@@ -128,6 +145,10 @@ def change(connection: Connection, name: str, values: QueueChange) -> QueueSetti
             "changed": sorted(values.named),
             "default_priority": None if values.default_priority is None else values.default_priority.rank,
             "retention": values.retention,
+            "max_running": values.max_running,
+            "rate_count": None if rate is None else rate.count,
+            "rate_period": None if rate is None else rate.period,
+            "rate_burst": None if rate is None else rate.burst,
         },
     )
     return read_settings(connection, name)
@@ -141,5 +162,7 @@ def _settings(row: Row[Any]) -> QueueSettings:
         pause_note=row.pause_note,
         default_priority=None if row.default_priority is None else Priority.from_rank(row.default_priority),
         retention=row.retention,
+        max_running=row.max_running,
+        rate=None if row.rate_count is None else Rate(row.rate_count, row.rate_period, row.rate_burst),
         is_drained=row.is_drained,
     )

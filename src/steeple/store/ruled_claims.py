@@ -1,7 +1,8 @@
 """Claims in a lane that has jobs with limits or fair keys: what may start is decided in ``domain``.
 
-A queue's claims take turns (a lock for the queue), and so do all that count by the same key (a lock for each, in their
-order). What is counted under a lock includes all that was claimed under it before: a statement sees what was committed.
+A queue's claims take turns (a lock for the queue), and so do all that count by the same key (a lock for each key, in
+their order). What is counted under a lock includes all that was claimed under it before, since each statement sees what
+was committed until it began.
 """
 
 from collections import Counter, defaultdict, deque
@@ -11,146 +12,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from steeple.domain.fairness import NO_KEY, Sharer, after, take_turns
 from steeple.domain.job import ClaimedJob
 from steeple.domain.limits import Block, Use, admit
 from steeple.domain.priority import Lane
+from steeple.store import ruled_statements as statements
 from steeple.store.exchange import Claimant, claimed_job
 from steeple.store.limits import lock_keys, uses_of, write_tokens
-
-# The time of the claim, if the claimant still counts as alive; no two in a queue at once; durable, as all claims are.
-_BEGIN = text("""
-WITH turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(hashtextextended(:queue, 1)), set_config('synchronous_commit', 'on', true)
-)
-SELECT now, LEAST(now, CAST(:until AS timestamptz)) AS until
-FROM turn CROSS JOIN LATERAL (SELECT COALESCE(CAST(:now AS timestamptz), clock_timestamp()) AS now) AS clock, workers
-WHERE workers.id = CAST(:worker_id AS uuid) AND workers.ended_at IS NULL
-""")
-
-# The fair keys that have jobs due in a lane: skips through the index from one to the next.
-_SHARERS = text("""
-WITH RECURSIVE sharer (fair_key) AS (
-    (SELECT fair_key FROM jobs
-     WHERE state = 'PENDING' AND held_by IS NULL AND fair_key IS NOT NULL AND queue = :queue AND priority = :priority
-     ORDER BY fair_key LIMIT 1)
-    UNION ALL
-    SELECT following.fair_key FROM sharer CROSS JOIN LATERAL (
-        SELECT fair_key FROM jobs
-        WHERE state = 'PENDING' AND held_by IS NULL AND fair_key > sharer.fair_key
-          AND queue = :queue AND priority = :priority
-        ORDER BY fair_key LIMIT 1
-    ) AS following
-)
-SELECT sharer.fair_key, COALESCE(weights.weight, 1.0) AS weight, shares.virtual
-FROM sharer
-LEFT JOIN weights USING (fair_key)
-LEFT JOIN shares ON shares.fair_key = sharer.fair_key AND shares.queue = :queue AND shares.priority = :priority
-WHERE EXISTS (
-    SELECT FROM jobs
-    WHERE state = 'PENDING' AND held_by IS NULL AND fair_key = sharer.fair_key
-      AND queue = :queue AND priority = :priority AND run_at <= :until
-)
-""")
-
-# Where a lane's clock is; whether jobs without a fair key are due in it, and where they are.
-_STANDING = text("""
-SELECT COALESCE((SELECT clock FROM share_clocks WHERE queue = :queue AND priority = :priority), 0.0) AS clock,
-       (SELECT virtual FROM shares WHERE queue = :queue AND priority = :priority AND fair_key = '') AS virtual,
-       EXISTS (
-           SELECT FROM jobs
-           WHERE state = 'PENDING' AND held_by IS NULL AND limits IS NULL AND fair_key IS NULL
-             AND queue = :queue AND priority = :priority AND run_at <= :until
-       ) OR EXISTS (
-           SELECT FROM jobs
-           WHERE state = 'PENDING' AND held_by IS NULL AND (limits IS NOT NULL OR fair_key IS NOT NULL)
-             AND fair_key IS NULL AND queue = :queue AND priority = :priority AND run_at <= :until
-       ) AS has_others
-""")
-
-# The first due jobs of some fair keys, as many of each as it has turns.
-_OF_SHARERS = text("""
-SELECT sharer.fair_key, due.id, due.run_at, due.limits, due.goes_alone
-FROM unnest(CAST(:keys AS text[]), CAST(:turns AS integer[])) AS sharer (fair_key, turns)
-CROSS JOIN LATERAL (
-    SELECT id, run_at, limits, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
-    WHERE state = 'PENDING' AND held_by IS NULL AND queue = :queue AND priority = :priority
-      AND fair_key = sharer.fair_key AND run_at <= :until AND (expires_at IS NULL OR expires_at > :now)
-      AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
-      AND id <> ALL (CAST(:taken AS uuid[]))
-    ORDER BY run_at, id LIMIT sharer.turns FOR UPDATE SKIP LOCKED
-) AS due
-""")
-
-# The first due jobs without a fair key, with limits or without.
-_OF_NOBODY = text("""
-WITH plain AS MATERIALIZED (
-    SELECT id, run_at, limits, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
-    WHERE state = 'PENDING' AND held_by IS NULL AND limits IS NULL AND fair_key IS NULL
-      AND queue = :queue AND priority = :priority AND run_at <= :until AND (expires_at IS NULL OR expires_at > :now)
-      AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
-      AND id <> ALL (CAST(:taken AS uuid[]))
-    ORDER BY run_at, id LIMIT :turns FOR UPDATE SKIP LOCKED
-),
-limited AS MATERIALIZED (
-    SELECT id, run_at, limits, crashes > 0 OR attempt + 1 >= max_attempts AS goes_alone FROM jobs
-    WHERE state = 'PENDING' AND held_by IS NULL AND (limits IS NOT NULL OR fair_key IS NOT NULL) AND fair_key IS NULL
-      AND queue = :queue AND priority = :priority AND run_at <= :until AND (expires_at IS NULL OR expires_at > :now)
-      AND (CAST(:tasks AS text[]) IS NULL OR task = ANY (CAST(:tasks AS text[])))
-      AND id <> ALL (CAST(:taken AS uuid[]))
-    ORDER BY run_at, id LIMIT :turns FOR UPDATE SKIP LOCKED
-)
-SELECT CAST('' AS text) AS fair_key, * FROM (SELECT * FROM plain UNION ALL SELECT * FROM limited) AS due
-ORDER BY run_at, id LIMIT :turns
-""")
-
-# Takes jobs that may start.
-_CLAIM = text("""
-WITH chosen AS (SELECT * FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS chosen (id, place)),
-claimed AS (
-    UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1,
-        started_at = :now, worker_id = CAST(:worker_id AS uuid), slot = CAST(:slot AS smallint),
-        progress = NULL, stop = NULL
-    WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'PENDING'
-    RETURNING id, fence, task, CAST(args AS text) AS args, queue, attempt, max_attempts, timeout, retry, run_at,
-              started_at AS claimed_at, crashes
-)
-SELECT claimed.* FROM claimed JOIN chosen USING (id) ORDER BY place
-""")
-
-# Puts jobs aside that a limit keeps from starting, so that they hold up no others.
-_PARK = text("""
-UPDATE jobs SET held_by = parked.held_by
-FROM unnest(CAST(:ids AS uuid[]), CAST(:held_by AS text[])) AS parked (id, held_by)
-WHERE jobs.id = parked.id AND jobs.state = 'PENDING'
-""")
-
-# Where the keys are that had turns.
-_SHARE = text("""
-INSERT INTO shares (queue, priority, fair_key, virtual)
-SELECT :queue, :priority, fair_key, virtual
-FROM unnest(CAST(:keys AS text[]), CAST(:virtual AS float8[])) AS share (fair_key, virtual)
-ON CONFLICT (queue, priority, fair_key) DO UPDATE SET virtual = excluded.virtual
-""")
-
-# Where the lane's clock is now.
-_TICK = text("""
-INSERT INTO share_clocks (queue, priority, clock) VALUES (:queue, :priority, :clock)
-ON CONFLICT (queue, priority) DO UPDATE SET clock = excluded.clock
-""")
-
-# Lets the next job try of each of some keys, whose place another one did not take.
-_NEXT = text("""
-UPDATE jobs SET held_by = NULL WHERE id IN (
-    SELECT following.id FROM unnest(CAST(:held_by AS text[])) AS holder (held_by) CROSS JOIN LATERAL (
-        SELECT id FROM jobs
-        WHERE state = 'PENDING' AND jobs.held_by = holder.held_by AND id <> ALL (CAST(:parked AS uuid[]))
-        ORDER BY queue, priority, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS following
-)
-""")
+from steeple.store.queue_limits import use_of_queue
 
 _MOST_ROUNDS = 32
 """Of looking for jobs that may start, where limits put others aside: their locks should not be held for long."""
@@ -221,12 +92,12 @@ class _Claim:
         standing = after(self.sharers, self.clock, [job.fair_key for job in self.taken])
         if any(job.fair_key for job in self.taken) or len(self.sharers) > 1:
             keys, virtual = list(standing.virtual), list(standing.virtual.values())
-            self.connection.execute(_SHARE, {**self.lane, "keys": keys, "virtual": virtual})
-            self.connection.execute(_TICK, {**self.lane, "clock": standing.clock})
+            self.connection.execute(statements.SHARE, {**self.lane, "keys": keys, "virtual": virtual})
+            self.connection.execute(statements.TICK, {**self.lane, "clock": standing.clock})
         write_tokens(self.connection, self.uses, self.now)
-        by = {"now": self.now, "worker_id": self.claimant.worker_id, "slot": self.claimant.slot}
-        values = by | {"ids": [job.id for job in self.taken]}
-        return tuple(claimed_job(row) for row in self.connection.execute(_CLAIM, values))
+        values = {"ids": [job.id for job in self.taken], "now": self.now}
+        values |= {"worker_id": self.claimant.worker_id, "slot": self.claimant.slot}
+        return tuple(claimed_job(row) for row in self.connection.execute(statements.CLAIM, values))
 
     def _look(self, sharers: Sequence[Sharer], most: int) -> tuple[list[_Due], list[Sharer]]:
         """The next due jobs in the order of their turns, and the sharers that may have more."""
@@ -243,11 +114,12 @@ class _Claim:
     def _due_of(self, turns: Mapping[str, int]) -> Iterable[_Due]:
         values = {**self.lane, "now": self.now, "taken": [job.id for job in self.taken]}
         values["tasks"] = None if self.claimant.tasks is None else list(self.claimant.tasks)
-        keyed = {key: count for key, count in turns.items() if key != NO_KEY}
-        wanted = [(_OF_SHARERS, {"keys": list(keyed), "turns": list(keyed.values())})] if keyed else []
-        wanted += [(_OF_NOBODY, {"turns": turns[NO_KEY]})] if NO_KEY in turns else []
-        for statement, parameters in wanted:
-            yield from (_Due(**row._asdict()) for row in self.connection.execute(statement, values | parameters))
+        if keyed := {key: count for key, count in turns.items() if key != NO_KEY}:
+            parameters = values | {"keys": list(keyed), "turns": list(keyed.values())}
+            yield from (_Due(**row._asdict()) for row in self.connection.execute(statements.DUE_OF_SHARERS, parameters))
+        if NO_KEY in turns:
+            rows = self.connection.execute(statements.DUE_OF_NOBODY, values | {"turns": turns[NO_KEY]})
+            yield from (_Due(**row._asdict()) for row in rows)
 
     def _countable(self, due: Sequence[_Due]) -> list[_Due]:
         """Those whose limits are ours to count by, for as long as this claim takes.
@@ -275,7 +147,7 @@ class _Claim:
         if not parked:
             return
         self.parked.update(parked)
-        self.connection.execute(_PARK, {"ids": list(parked), "held_by": list(parked.values())})
+        self.connection.execute(statements.PARK, {"ids": list(parked), "held_by": list(parked.values())})
         left = {
             f"{Block.RUNNING}:{key}"
             for job in due
@@ -284,7 +156,8 @@ class _Claim:
             if key in self.uses and self.uses[key].blocks is None
         }
         if left:
-            self.connection.execute(_NEXT, {"held_by": sorted(left), "parked": list(self.parked)})
+            values = {**self.lane, "now": self.now, "held_by": sorted(left), "parked": list(self.parked)}
+            self.connection.execute(statements.LET_NEXT_TRY, values)
 
 
 def claim_by_rules(
@@ -297,20 +170,31 @@ def claim_by_rules(
     ahead: bool = False,
     now: datetime | None = None,
 ) -> Ruled:
-    """Claim up to ``limit`` jobs of a lane, due by ``until``; what a limit keeps from starting is put aside."""
+    """Claim up to ``limit`` jobs of a lane that were due by ``until``, as its rules have it; what a limit keeps from
+    starting is put aside. ``ahead``: as for ``exchange``.
+    """
     place: dict[str, Any] = {"queue": lane.queue, "priority": lane.priority.rank}
-    began = connection.execute(_BEGIN, place | {"worker_id": claimant.worker_id, "now": now, "until": until}).first()
-    if began is None:
+    connection.execute(statements.TURN, {"queue": lane.queue})
+    values = place | {"worker_id": claimant.worker_id, "now": now, "until": until}
+    standing = connection.execute(statements.STANDING, values).first()
+    if standing is None:
         return Ruled((), has_parked=False)
-    place["until"] = began.until
-    standing = connection.execute(_STANDING, place).one()
-    rows = connection.execute(_SHARERS, place)
+    place["until"] = standing.until
+    of_queue = use_of_queue(connection, place["queue"], standing.now)
+    limit = limit if of_queue is None else int(min(limit, of_queue.room))
+    if not limit:
+        return Ruled((), has_parked=False)
+    rows = connection.execute(statements.SHARERS, place)
     sharers = [Sharer(row.fair_key, row.weight, row.virtual) for row in rows]
     if standing.has_others:
         sharers.append(Sharer(NO_KEY, virtual=standing.virtual))
-    claim = _Claim(connection, claimant, place, began.now, sharers, standing.clock)
+    claim = _Claim(connection, claimant, place, standing.now, sharers, standing.clock)
     claim.choose(limit, ahead=ahead)
-    return Ruled(claim.write(), has_parked=bool(claim.parked))
+    jobs = claim.write()
+    if jobs and of_queue is not None:
+        of_queue.tokens -= len(jobs)
+        write_tokens(connection, {of_queue.limit.key: of_queue}, standing.now)
+    return Ruled(jobs, has_parked=bool(claim.parked))
 
 
 def _until_a_loner(due: Sequence[_Due], *, may_be_first: bool) -> list[_Due]:

@@ -23,14 +23,13 @@ from steeple.store.declarative import Table as Table
 from steeple.store.declarative import job_state
 from steeple.store.flow_tables import Flow as Flow
 from steeple.store.flow_tables import JobParent as JobParent
-from steeple.store.limit_tables import Limit as Limit
-from steeple.store.limit_tables import LimitTokens as LimitTokens
-from steeple.store.limit_tables import Share as Share
-from steeple.store.limit_tables import ShareClock as ShareClock
-from steeple.store.limit_tables import Weight as Weight
 from steeple.store.operation_tables import Operation as Operation
-from steeple.store.queue_tables import JoinedRequest as JoinedRequest
-from steeple.store.queue_tables import Queue as Queue
+from steeple.store.rule_tables import Limit as Limit
+from steeple.store.rule_tables import LimitTokens as LimitTokens
+from steeple.store.rule_tables import Queue as Queue
+from steeple.store.rule_tables import Share as Share
+from steeple.store.rule_tables import ShareClock as ShareClock
+from steeple.store.rule_tables import Weight as Weight
 from steeple.store.schedule_tables import Backfill as Backfill
 from steeple.store.schedule_tables import Fire as Fire
 from steeple.store.schedule_tables import Schedule as Schedule
@@ -231,6 +230,21 @@ class Task(Table):
     limits: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     fair_key: Mapped[str | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class JoinedRequest(Table):
+    """An idempotency key of a request that made no job: it came in some ``way`` to the holder of its unique key."""
+
+    __tablename__ = "joined_requests"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[bytes]
+    job_id: Mapped[UUID]
+    way: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("joined_requests_at", "at"),)
 
 
 class ApiKey(Table):

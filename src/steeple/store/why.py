@@ -13,6 +13,7 @@ from steeple.domain.why import Execution, Facts, LiveWorker, Pause
 from steeple.errors import JobNotFound
 from steeple.store.children import read_awaited
 from steeple.store.limits import uses_of
+from steeple.store.queue_limits import use_of_queue
 from steeple.store.workers import live_workers
 
 # The job, and of its worker what tells whether it is well.
@@ -92,6 +93,7 @@ def _of_a_pending_job(connection: Connection, job: Row[Any], dead_after: float) 
         "awaited": read_awaited(connection, job.id),
         "failed_parents": list(connection.execute(_FAILED_PARENTS, {"id": job.id}).scalars()),
         "pause": None if job.paused_at is None else Pause(job.paused_at, job.paused_by, job.pause_note),
+        "of_queue": use_of_queue(connection, job.queue, job.now),
         "limits": uses,
         "holders": {key: _holders(connection, key) for key, use in uses.items() if use.blocks is Block.RUNNING},
         "workers": [

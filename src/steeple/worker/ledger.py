@@ -19,6 +19,7 @@ from steeple.domain.statistics import CounterName
 from steeple.store import counters, transitions
 from steeple.store.engine import Connection, DatabaseError, Engine, is_data_error
 from steeple.store.exchange import Claimant, Exchanged, exchange
+from steeple.store.limits import lock_keys_of
 from steeple.store.reports import store_lines, store_progress
 from steeple.store.ruled_claims import Ruled, claim_by_rules
 from steeple.telemetry import events
@@ -149,6 +150,8 @@ class Ledger:
     def _exchange_in_transaction(self, ended: Sequence[Ended], released: Sequence[Claim], wanted: _Wanted) -> Exchanged:
         with self._engine.begin() as connection:
             pending = self._write_reports(connection)
+            if released and ended:
+                lock_keys_of(connection, [claim.id for claim in (*released, *(each.claim for each in ended))])
             if released:
                 transitions.release(connection, released)
             exchanged = self._send(connection, ended, wanted)

@@ -8,41 +8,83 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+_OF_QUEUES: dict[str, sa.Integer | sa.Double[float]] = {
+    "max_running": sa.Integer(),
+    "rate_count": sa.Integer(),
+    "rate_period": sa.Double(),
+    "rate_burst": sa.Integer(),
+}
 _READY = "state = 'PENDING' AND held_by IS NULL"
 _PLAIN = f"{_READY} AND limits IS NULL AND fair_key IS NULL"
 _RULED = f"{_READY} AND (limits IS NOT NULL OR fair_key IS NOT NULL)"
 
-# When a job that names limits no longer runs, of those that each of them holds back the first of each lane may try
-# again. Under the lock that claims take as well: whatever they held back until now is seen. And when one ends that had
-# been let go and had not come to run, the next one may in its stead; without the lock, as many may end at once.
+# Of the jobs that a key holds back, lets the first of each lane try again.
+_LET_GO = """
+CREATE FUNCTION steeple_let_go(name text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    parked record;
+    lane_queue text := '';
+    lane_priority smallint := -1;
+BEGIN
+    LOOP
+        SELECT id, queue, priority INTO parked FROM jobs
+        WHERE state = 'PENDING' AND held_by = 'limit:' || name AND (queue, priority) > (lane_queue, lane_priority)
+          AND run_at <= clock_timestamp() AND (expires_at IS NULL OR expires_at > clock_timestamp())
+        ORDER BY queue, priority, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+        EXIT WHEN NOT FOUND;
+        UPDATE jobs SET held_by = NULL WHERE id = parked.id;
+        lane_queue := parked.queue;
+        lane_priority := parked.priority;
+    END LOOP;
+END
+$$
+"""
+
+# When a job that names limits no longer runs, those that each of them holds back may try again. Under the lock that
+# claims take as well: whatever they held back until now is seen. And when one ends that had been let go and had not
+# come to run, the next one may in its stead; without the lock, as many may end at once.
 _UNPARK = """
 CREATE FUNCTION steeple_unpark() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     name text;
-    parked record;
-    lane_queue text;
-    lane_priority smallint;
 BEGIN
     FOREACH name IN ARRAY OLD.limits LOOP
         IF OLD.state = 'RUNNING' THEN
             PERFORM pg_advisory_xact_lock(hashtextextended(name, 0));
         END IF;
-        lane_queue := '';
-        lane_priority := -1;
-        LOOP
-            SELECT id, queue, priority INTO parked FROM jobs
-            WHERE state = 'PENDING' AND held_by = 'limit:' || name AND (queue, priority) > (lane_queue, lane_priority)
-              AND run_at <= clock_timestamp() AND (expires_at IS NULL OR expires_at > clock_timestamp())
-            ORDER BY queue, priority, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED;
-            EXIT WHEN NOT FOUND;
-            UPDATE jobs SET held_by = NULL WHERE id = parked.id;
-            lane_queue := parked.queue;
-            lane_priority := parked.priority;
-        END LOOP;
+        PERFORM steeple_let_go(name);
     END LOOP;
     RETURN NULL;
 END
 $$
+"""
+
+# When a pending job that names limits goes elsewhere, be it in time: one that was held back tries there, and in the
+# stead of one that had been let go the next one does.
+_MOVED = """
+CREATE FUNCTION steeple_limited_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+BEGIN
+    IF OLD.held_by IS NOT NULL THEN
+        UPDATE jobs SET held_by = NULL WHERE id = NEW.id AND held_by = OLD.held_by;
+        RETURN NULL;
+    END IF;
+    FOREACH name IN ARRAY OLD.limits LOOP
+        PERFORM steeple_let_go(name);
+    END LOOP;
+    RETURN NULL;
+END
+$$
+"""
+
+_TRIGGER_OF_MOVES = """
+CREATE TRIGGER jobs_limited_moved AFTER UPDATE OF queue, priority, run_at, limits ON jobs FOR EACH ROW
+WHEN (OLD.limits IS NOT NULL AND OLD.state = 'PENDING' AND NEW.state = 'PENDING'
+      AND (OLD.held_by IS NULL OR OLD.held_by LIKE 'limit:%' OR OLD.held_by LIKE 'rate:%')
+      AND ((OLD.queue, OLD.priority, OLD.run_at) <> (NEW.queue, NEW.priority, NEW.run_at)
+           OR OLD.limits IS DISTINCT FROM NEW.limits))
+EXECUTE FUNCTION steeple_limited_moved()
 """
 
 _TRIGGER = """
@@ -66,6 +108,8 @@ def upgrade() -> None:
     op.create_check_constraint(op.f("jobs_fair_key_check"), "jobs", "fair_key <> ''")
     op.add_column("tasks", sa.Column("limits", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False))
     op.add_column("tasks", sa.Column("fair_key", sa.Text()))
+    for name, kind in _OF_QUEUES.items():
+        op.add_column("queues", sa.Column(name, kind))
     op.drop_index("jobs_due", "jobs")
     _index("jobs_due", ["queue", "priority", "run_at", "id"], _PLAIN)
     _index("jobs_due_by_rule", ["queue", "priority", "run_at", "id"], _RULED)
@@ -110,9 +154,8 @@ def upgrade() -> None:
         sa.Column("clock", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("queue", "priority", name=op.f("share_clocks_pkey")),
     )
-    op.execute(_UNPARK)
-    op.execute(_TRIGGER)
-    op.execute(_TRIGGER_OF_DELETES)
+    for statement in (_LET_GO, _UNPARK, _MOVED, _TRIGGER, _TRIGGER_OF_DELETES, _TRIGGER_OF_MOVES):
+        op.execute(statement)
 
 
 def _index(name: str, columns: list[str], where: str) -> None:
@@ -120,14 +163,17 @@ def _index(name: str, columns: list[str], where: str) -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER jobs_unpark_deleted ON jobs")
-    op.execute("DROP TRIGGER jobs_unpark ON jobs")
-    op.execute("DROP FUNCTION steeple_unpark")
+    for trigger in ("jobs_limited_moved", "jobs_unpark_deleted", "jobs_unpark"):
+        op.execute(f"DROP TRIGGER {trigger} ON jobs")
+    for function in ("steeple_limited_moved", "steeple_unpark", "steeple_let_go"):
+        op.execute(f"DROP FUNCTION {function}")
     for table in ("share_clocks", "shares", "weights", "limit_tokens", "limits"):
         op.drop_table(table)
     for index in ("jobs_running_limited", "jobs_sharing", "jobs_due_by_rule", "jobs_due"):
         op.drop_index(index, "jobs")
     _index("jobs_due", ["queue", "priority", "run_at", "id"], _READY)
+    for column in _OF_QUEUES:
+        op.drop_column("queues", column)
     for column in ("fair_key", "limits"):
         op.drop_column("jobs", column)
     for column in ("fair_key", "limits"):

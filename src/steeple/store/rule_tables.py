@@ -1,11 +1,37 @@
-"""The tables of limits by key and of fair keys; a part of ``tables``."""
+"""The tables of queues' settings, limits and fair keys; a part of ``tables``."""
 
 from datetime import datetime
 
-from sqlalchemy import Index, SmallInteger, func, text
+from sqlalchemy import CheckConstraint, Index, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from steeple.store.declarative import Table
+
+
+class Queue(Table):
+    """What was set for a queue; without a row, nothing was. ``retention`` is in seconds, null is what the settings say.
+
+    ``default_priority`` is for jobs of which neither submitter nor task names one. ``max_running`` and the rate are
+    those of a limit that all of its jobs have.
+    """
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None]
+    pause_note: Mapped[str | None]
+    default_priority: Mapped[int | None] = mapped_column(SmallInteger)
+    retention: Mapped[float | None]
+    max_running: Mapped[int | None]
+    rate_count: Mapped[int | None]
+    rate_period: Mapped[float | None]
+    rate_burst: Mapped[int | None]
+
+    __table_args__ = (
+        CheckConstraint("default_priority BETWEEN 0 AND 2", name="default_priority"),
+        CheckConstraint("retention >= 0", name="retention"),
+    )
 
 
 class Limit(Table):
