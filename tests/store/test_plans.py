@@ -28,6 +28,8 @@ _TYPES = {
     "starvation": "float8",
     "limit": "integer",
     "ahead": "boolean",
+    "passed_queues": "text[]",
+    "passed_priorities": "smallint[]",
 }
 
 
@@ -40,7 +42,7 @@ def test_a_plan_for_all_parameters_goes_by_indexes(playground: Playground, queue
         connection.exec_driver_sql("SET LOCAL plan_cache_mode = 'force_generic_plan'")
         connection.exec_driver_sql(f"PREPARE planned_once ({', '.join(_TYPES.values())}) AS {_numbered()}")
         worker = "'00000000-0000-0000-0000-000000000000'"
-        given = f"'[]', NULL, {marks}, {worker}, 0, {queues}, '{{0,1,2}}', '{{t}}', 3600, 128, false"
+        given = f"'[]', NULL, {marks}, {worker}, 0, {queues}, '{{0,1,2}}', '{{t}}', 3600, 128, false, '{{}}', '{{}}'"
         plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE planned_once ({given})").scalars().all()
         connection.exec_driver_sql("DEALLOCATE planned_once")
     scans = [line.strip() for line in plan if re.search(r"Scan .*on (jobs|attempts)", line)]
