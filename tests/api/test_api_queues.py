@@ -111,6 +111,20 @@ def test_what_is_set_stays_until_null_takes_it_away(api: Api) -> None:
     assert change(retention=None) == (None, None)
 
 
+def test_a_limit_of_a_queue_is_set_and_taken_away(api: Api) -> None:
+    def change(**members: Any) -> tuple[Any, Any]:
+        reply = api.http.patch("/v1/queues/q", json=members)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["max_running"], reply.json()["rate"]
+
+    rate = {"count": 10, "period": 60.0, "burst": None}
+    assert change(max_running=3) == (3, None)
+    assert change(rate={"count": 10, "period": 60}) == (3, rate)
+    assert change(retention=60) == (3, rate)
+    assert change(max_running=None) == (None, rate)
+    assert change(rate=None) == (None, None)
+
+
 def test_a_queue_says_which_priority_its_jobs_have_if_nobody_else_does(api: Api) -> None:
     for name in ("q", "echoes"):
         api.http.patch(f"/v1/queues/{name}", json={"default_priority": "high"})
@@ -159,7 +173,16 @@ def test_a_body_that_is_not_right_is_refused(api: Api, call: str, body: Any, poi
 
 
 @pytest.mark.parametrize(
-    "body", [{"retention": -1}, {"retention": 1e12}, {"default_priority": "urgent"}, {"colour": 1}], ids=str
+    "body",
+    [
+        {"max_running": -1},
+        {"rate": {"count": 1}},
+        {"retention": -1},
+        {"retention": 1e12},
+        {"default_priority": "urgent"},
+        {"colour": 1},
+    ],
+    ids=str,
 )
 def test_a_setting_that_cannot_be_is_refused(api: Api, playground: Playground, body: dict[str, Any]) -> None:
     reply = api.http.patch("/v1/queues/q", json=body)

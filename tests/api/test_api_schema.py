@@ -50,8 +50,8 @@ def map_path_parameters(_: Any, parameters: dict[str, Any]) -> dict[str, Any]:
         "schedule_id": KNOWN_SCHEDULES,
         "operation_id": KNOWN_OPERATIONS,
         "flow_id": KNOWN_FLOWS,
-    }[name]
-    return {name: known[number // 2 % len(known)]} if number % 2 else parameters
+    }.get(name)
+    return {name: known[number // 2 % len(known)]} if known and number % 2 else parameters
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,23 @@ def test_what_is_set_is_sent_and_taken_away(memory: Memory) -> None:
     assert memory.queues["q"] == {"default_priority": "low", "retention": None}
 
 
+def test_a_limit_is_sent_and_taken_away(memory: Memory) -> None:
+    assert steeple("queues", "set", "q", "--max-running", "3", "--rate", "100/1m", "--burst", "5").exit_code == 0
+    assert memory.queues["q"] == {"max_running": 3, "rate": {"count": 100, "period": 60.0, "burst": 5}}
+    assert steeple("queues", "set", "q", "--unset", "max-running", "--unset", "rate").exit_code == 0
+    assert memory.queues["q"] == {"max_running": None, "rate": None}
+
+
 @pytest.mark.parametrize(
-    "arguments", [("set", "q"), ("set", "q", "--unset", "colour"), ("pause", "no name"), ("purge", "-")], ids=" ".join
+    "arguments",
+    [
+        ("set", "q", "--burst", "5"),
+        ("set", "q"),
+        ("set", "q", "--unset", "colour"),
+        ("pause", "no name"),
+        ("purge", "-"),
+    ],
+    ids=" ".join,
 )
 def test_what_makes_no_sense_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert steeple("queues", *arguments).exit_code == ExitCode.USAGE

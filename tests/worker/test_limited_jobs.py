@@ -8,8 +8,9 @@ from workbench import Bench
 
 from steeple import State
 from steeple.domain.limits import Limit
-from steeple.store import limits
+from steeple.store import limits, queue_settings
 from steeple.store.engine import in_transaction
+from steeple.store.queue_settings import QueueChange
 
 
 def test_a_backlog_with_a_limit_is_drained_one_after_the_other(bench: Bench) -> None:
@@ -56,3 +57,40 @@ def test_limited_jobs_are_claimed_ahead_within_their_limit(bench: Bench) -> None
     bench.slot.work()
     assert set(bench.states(handles)) == {State.SUCCESS}
     assert max(running) <= 3
+
+
+def test_a_lane_of_which_nothing_may_start_does_not_stop_the_slot(bench: Bench) -> None:
+    """Its first job is locked by somebody else; those of the lanes behind it start."""
+    (held,) = bench.submit("note", 1, limits=["k"], priority="high")
+    plain = bench.submit("note", 5, priority="low")
+    limited = bench.submit("note", 5, limits=["k"], queue="another")
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT FROM jobs WHERE id = '{held.id}' FOR UPDATE")
+        bench.slot.work()
+        assert set(bench.states(plain + limited)) == {State.SUCCESS}
+        assert bench.states([held]) == [State.PENDING]
+    bench.slot.work()
+    assert bench.states([held]) == [State.SUCCESS]
+
+
+def test_a_full_queue_holds_up_no_other(bench: Bench) -> None:
+    full = QueueChange({"max_running"}, max_running=0)
+    in_transaction(bench.engine, lambda connection: queue_settings.change(connection, "full", full))
+    held = bench.submit("note", 300, queue="full", priority="high")
+    free = bench.submit("note", 20, queue="free", priority="low")
+    bench.slot.work()
+    assert set(bench.states(free)) == {State.SUCCESS}
+    assert set(bench.states(held)) == {State.PENDING}
+    none = QueueChange({"max_running"})
+    in_transaction(bench.engine, lambda connection: queue_settings.change(connection, "full", none))
+    bench.slot.work()
+    assert set(bench.states(held)) == {State.SUCCESS}
+
+
+def test_a_queue_with_a_limit_is_drained(bench: Bench) -> None:
+    one = QueueChange({"max_running"}, max_running=1)
+    in_transaction(bench.engine, lambda connection: queue_settings.change(connection, "default", one))
+    handles = bench.submit("note", 20)
+    bench.slot.work()
+    assert bench.ran == list(range(20))
+    assert set(bench.states(handles)) == {State.SUCCESS}

@@ -78,7 +78,7 @@ WITH claim AS MATERIALIZED (
     SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:fences AS bigint[])) AS claim (id, fence)
 ),
 held AS MATERIALIZED (
-    SELECT jobs.id, jobs.limits, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
+    SELECT jobs.id, jobs.limits, jobs.queue, has_children AND cancel_requested_at IS NOT NULL AS ends_as_parent
     FROM jobs JOIN claim ON claim.id = jobs.id AND claim.fence = jobs.fence
     WHERE jobs.state = 'RUNNING' ORDER BY jobs.id FOR UPDATE OF jobs
 ),
@@ -91,10 +91,15 @@ brood AS MATERIALIZED (
     SELECT steeple_end_parents(array_agg(id), array_agg(CAST('CANCELLED' AS job_state)))
     FROM held, locked WHERE ends_as_parent HAVING count(*) > 0
 ),
+gone AS MATERIALIZED (
+    SELECT key, count(*) AS jobs FROM held CROSS JOIN LATERAL unnest(limits || ('*queue:' || queue)) AS key
+    GROUP BY key
+),
+bucket AS MATERIALIZED (
+    SELECT key, gone.jobs FROM limit_tokens JOIN gone USING (key), locked ORDER BY key FOR UPDATE OF limit_tokens
+),
 refunded AS (
-    UPDATE limit_tokens SET tokens = tokens + gone.jobs
-    FROM (SELECT key, count(*) AS jobs FROM held CROSS JOIN LATERAL unnest(limits) AS key GROUP BY key) AS gone, locked
-    WHERE limit_tokens.key = gone.key
+    UPDATE limit_tokens SET tokens = tokens + bucket.jobs FROM bucket WHERE limit_tokens.key = bucket.key
 )
 UPDATE jobs SET
     state = CAST(CASE WHEN cancel_requested_at IS NULL THEN 'PENDING' ELSE 'CANCELLED' END AS job_state),
