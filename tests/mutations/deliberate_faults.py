@@ -176,12 +176,12 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "claim before the job is due",
         "a scheduled job",
-        _sql(exchange, "EXCHANGE", "starving_since, claimant.now FROM", "starving_since, 'infinity' FROM"),
+        _sql(exchange, "EXCHANGE", "starving_since, claimant.now", "starving_since, 'infinity'"),
     ),
     Mutation(
         "claim that ignores expires_at",
         "an expired job",
-        _sql(exchange, "EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=2),
+        _sql(exchange, "EXCHANGE", "AND (expires_at IS NULL OR expires_at > claimant.now)", "", times=3),
     ),
     Mutation(
         "expiry of a running job",
@@ -298,12 +298,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "finish that settles no children",
         "a child of two",
-        _sql(
-            exchange,
-            "EXCHANGE",
-            "FROM held, locked WHERE has_children AND target",
-            "FROM held, locked WHERE false AND target",
-        ),
+        _sql(exchange, "EXCHANGE", "locked WHERE has_children AND target", "locked WHERE false AND target"),
     ),
     Mutation(
         "finish that takes a failure for a success",
