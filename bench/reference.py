@@ -53,6 +53,8 @@ _PARAMETERS = {
     ":starvation": "3600",
     ":limit": str(_BATCH),
     ":ahead": "false",
+    ":passed_queues": "'{}'",
+    ":passed_priorities": "'{}'",
 }
 
 

@@ -34,7 +34,16 @@ from steeple.store.tasks import TaskRecord
 
 _NONE: Final[Mapping[str, Priority]] = MappingProxyType({})
 
-_LATER_OPTIONS = ("unique_states", "unique_period", "on_conflict", "after", "on_parent_failure", "flow_id")
+_LATER_OPTIONS = (
+    "unique_states",
+    "unique_period",
+    "on_conflict",
+    "after",
+    "on_parent_failure",
+    "flow_id",
+    "limits",
+    "fair_key",
+)
 
 LONGEST_SECONDS = 3650 * 86400.0
 """Ten years: the longest delay and time-out."""

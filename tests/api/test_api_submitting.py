@@ -40,6 +40,8 @@ EVERY_MEMBER = {
     "cancel_requested_at",
     "stop",
     "schedule_id",
+    "limits",
+    "fair_key",
     "after",
     "on_parent_failure",
     "flow_id",

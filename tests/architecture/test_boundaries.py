@@ -55,7 +55,7 @@ def test_the_state_of_jobs_is_written_where_transitions_are() -> None:
         "store/exchange_statement.py",
         "store/flows.py",
         "store/purges.py",
-        "store/ruled_claims.py",
+        "store/ruled_statements.py",
         "store/transitions.py",
         "store/migrations/versions/0007_dependencies.py",
     }

@@ -54,6 +54,8 @@ JOB: dict[str, Any] = {
     "cancel_requested_at": None,
     "stop": None,
     "schedule_id": None,
+    "limits": [],
+    "fair_key": None,
     "after": [],
     "on_parent_failure": None,
     "flow_id": None,

@@ -176,7 +176,7 @@ MUTATIONS: Sequence[Mutation] = (
     Mutation(
         "claim before the job is due",
         "a scheduled job",
-        _sql(exchange, "EXCHANGE", "priority, starving_since, claimant.now", "priority, starving_since, 'infinity'"),
+        _sql(exchange, "EXCHANGE", "starving_since, claimant.now", "starving_since, 'infinity'"),
     ),
     Mutation(
         "claim that ignores expires_at",

@@ -79,6 +79,14 @@ ROWS = {
     ("GET", "/v1/flows/{flow_id}"): Row(Scope.READ),
     ("POST", "/v1/flows/{flow_id}/cancel"): Row(Scope.WRITE),
     ("POST", "/v1/flows/{flow_id}/retry"): Row(Scope.WRITE, of=State.FAILED),
+    ("GET", "/v1/jobs/{job_id}/why"): Row(Scope.READ),
+    ("GET", "/v1/limits"): Row(Scope.READ),
+    ("GET", "/v1/limits/{key:path}"): Row(Scope.READ),
+    ("PUT", "/v1/limits/{key:path}"): Row(Scope.WRITE, {"max_running": 2}),
+    ("DELETE", "/v1/limits/{key:path}"): Row(Scope.WRITE),
+    ("GET", "/v1/weights"): Row(Scope.READ),
+    ("PUT", "/v1/weights/{fair_key:path}"): Row(Scope.WRITE, {"weight": 2.0}),
+    ("DELETE", "/v1/weights/{fair_key:path}"): Row(Scope.WRITE),
     ("GET", "/v1/tasks"): Row(Scope.READ),
     ("GET", "/v1/queues"): Row(Scope.READ),
     ("GET", "/v1/queues/{name}"): Row(Scope.READ),
@@ -122,6 +130,7 @@ class Stage:
 
     def path(self, pattern: str, about: object) -> str:
         queue = self.playground.value("SELECT max(queue) FROM jobs WHERE id = :id", id=about) or "q"
+        pattern = pattern.replace("{key:path}", "k").replace("{fair_key:path}", "k")
         return pattern.format(job_id=about, schedule_id=about, operation_id=OPERATION, flow_id=about, name=queue)
 
     def everything(self) -> list[object]:
@@ -129,12 +138,17 @@ class Stage:
         jobs = self.playground.sql("SELECT CAST(to_jsonb(jobs) AS text) FROM jobs ORDER BY id")
         made = self.playground.sql("SELECT CAST(to_jsonb(operations) AS text) FROM operations ORDER BY id")
         queues = self.playground.sql("SELECT CAST(to_jsonb(queues) AS text) FROM queues ORDER BY name")
+        limits = self.playground.sql("SELECT key, max_running FROM limits")
+        weights = self.playground.sql("SELECT fair_key, weight FROM weights")
         rest = (
             "SELECT (SELECT count(*) FROM api_keys), (SELECT count(*) FROM attempts), (SELECT count(*) FROM job_logs)"
         )
         schedules = self.playground.sql("SELECT CAST(to_jsonb(schedules) AS text) FROM schedules ORDER BY id")
         fires = self.playground.sql("SELECT CAST(to_jsonb(fires) AS text) FROM fires ORDER BY schedule_id, time")
-        return [*map(tuple, [*jobs, *made, *queues, *schedules, *fires]), *map(tuple, self.playground.sql(rest))]
+        return [
+            *map(tuple, [*jobs, *made, *queues, *limits, *weights, *schedules, *fires]),
+            *map(tuple, self.playground.sql(rest)),
+        ]
 
     def about(self, operation: tuple[str, str]) -> object:
         """What the request is about, new: a job, or a schedule."""
@@ -147,7 +161,11 @@ class Stage:
             return create(connection, uuid7(), definition, paused=paused).id
 
     def job(self, state: State) -> object:
-        """A job in this state, in a queue of its own, which is paused; and an operation that has not begun."""
+        """A job in this state, in a queue of its own, which is paused; an operation that has not begun; a limit."""
+        self.playground.sql("DELETE FROM limits")
+        self.playground.sql("INSERT INTO limits (key, max_running) VALUES ('k', 1)")
+        self.playground.sql("DELETE FROM weights")
+        self.playground.sql("INSERT INTO weights (fair_key, weight) VALUES ('k', 1.5)")
         self.playground.sql("DELETE FROM operations")
         self.playground.sql("INSERT INTO operations (id, action, filter) VALUES (:id, 'cancel', '{}')", id=OPERATION)
         queue = f"q{self.playground.value('SELECT count(*) FROM jobs')}"

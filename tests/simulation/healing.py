@@ -17,7 +17,7 @@ _ROUNDS = 60
 _ACTIVE = "SELECT count(*) FROM jobs WHERE state IN ('PENDING', 'RUNNING')"
 _NEXT_IN = """
 SELECT CAST(COALESCE(EXTRACT(epoch FROM min(run_at) - (SELECT now FROM recorded_clock)), 0) AS float8)
-FROM jobs WHERE state = 'PENDING'
+FROM jobs WHERE state = 'PENDING' AND held_by IS NULL
 """
 
 

@@ -97,7 +97,8 @@ def _name(context: Any, statement: str) -> str:
 
 
 def _names() -> dict[int, str]:
-    modules = [found for found in vars(store).values() if isinstance(found, ModuleType)]
+    """In one order, as a module may have a statement of another: ``exchange`` has that of ``exchange_statement``."""
+    modules = [vars(store)[name] for name in sorted(vars(store)) if isinstance(vars(store)[name], ModuleType)]
     return {
         id(value): f"{_HOMES.get(name, module.__name__.rsplit('.', 1)[1])}.{name}"
         for module in modules

@@ -129,6 +129,28 @@ QUEUE: Final[dict[str, Any]] = {
 
 PURGE: Final[dict[str, Any]] = {"dry_run": False, "count": 1200, "remaining": 0}
 
+LIMIT: Final[dict[str, Any]] = {
+    "key": "customer:42",
+    "max_running": 2,
+    "rate": {"count": 100, "period": 60.0, "burst": None},
+    "running": 2,
+    "waiting": 17,
+}
+
+WEIGHT: Final[dict[str, Any]] = {"fair_key": "customer:42", "weight": 3.0}
+
+WHY: Final[dict[str, Any]] = {
+    "reasons": [
+        {
+            "code": "limit_full",
+            "text": "limit 'customer:42' is full: 2 of 2 run",
+            "key": "customer:42",
+            "max_running": 2,
+            "job_ids": [JOB["id"]],
+        }
+    ]
+}
+
 WORKER: Final[dict[str, Any]] = {
     "id": "019ab4c0-11aa-7c55-9d00-5e6f7a8b9c0d",
     "name": "reports-1",

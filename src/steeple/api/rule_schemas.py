@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from steeple.api.examples import LIMIT, WEIGHT, WHY
 from steeple.api.schemas import Rate, Reply
 
 
@@ -17,10 +18,14 @@ class WhyReason(Reply):
 
 
 class Why(Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [WHY]})
+
     reasons: list[WhyReason]
 
 
 class Limit(Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [LIMIT]})
+
     key: str
     max_running: int | None
     rate: Rate | None
@@ -29,15 +34,21 @@ class Limit(Reply):
 
 
 class Limits(Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"limits": [LIMIT], "next_cursor": None}]})
+
     limits: list[Limit]
     next_cursor: str | None
 
 
 class Weight(Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [WEIGHT]})
+
     fair_key: str
     weight: float
 
 
 class Weights(Reply):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"weights": [WEIGHT], "next_cursor": None}]})
+
     weights: list[Weight]
     next_cursor: str | None

@@ -12,8 +12,8 @@ from steeple.store.engine import Engine, in_transaction
 from steeple.store.parking import Unparked, holders, unpark
 
 _PAUSE_SECONDS = 0.25
-_IDLE_PAUSE_SECONDS = 1.0
-"""While no rate holds anything back: so late may the first look at it be."""
+_IDLE_SECONDS = 1.0
+"""Between two looks while no rate holds any job back: an idle scheduler should cost little."""
 
 _SOONEST_SECONDS = 0.05
 _KEYS_AT_ONCE = 200
@@ -38,7 +38,7 @@ class Unpark:
             is_through = not self._after[Block.RUNNING]
             self._round_at = monotonic() + (_BETWEEN_ROUNDS_SECONDS if is_through else 0.0)
         if not found:
-            return _IDLE_PAUSE_SECONDS
+            return _IDLE_SECONDS
         pauses = [each.next_in for each in found if each.next_in is not None]
         return min(_PAUSE_SECONDS, max(_SOONEST_SECONDS, min(pauses, default=_PAUSE_SECONDS)))
 

@@ -101,6 +101,16 @@ EXECUTE FUNCTION steeple_unpark()
 """
 
 
+_DROP = (
+    "DROP TRIGGER jobs_limited_moved ON jobs",
+    "DROP TRIGGER jobs_unpark_deleted ON jobs",
+    "DROP TRIGGER jobs_unpark ON jobs",
+    "DROP FUNCTION steeple_limited_moved",
+    "DROP FUNCTION steeple_unpark",
+    "DROP FUNCTION steeple_let_go",
+)
+
+
 def upgrade() -> None:
     op.execute('ALTER TABLE jobs ALTER COLUMN held_by TYPE text COLLATE "C"')
     op.add_column("jobs", sa.Column("limits", sa.ARRAY(sa.Text())))
@@ -163,10 +173,8 @@ def _index(name: str, columns: list[str], where: str) -> None:
 
 
 def downgrade() -> None:
-    for trigger in ("jobs_limited_moved", "jobs_unpark_deleted", "jobs_unpark"):
-        op.execute(f"DROP TRIGGER {trigger} ON jobs")
-    for function in ("steeple_limited_moved", "steeple_unpark", "steeple_let_go"):
-        op.execute(f"DROP FUNCTION {function}")
+    for statement in _DROP:
+        op.execute(statement)
     for table in ("share_clocks", "shares", "weights", "limit_tokens", "limits"):
         op.drop_table(table)
     for index in ("jobs_running_limited", "jobs_sharing", "jobs_due_by_rule", "jobs_due"):
