@@ -45,6 +45,7 @@ def test_it_rests_where_there_is_nothing_to_do(playground: Playground) -> None:
 def test_it_goes_on_at_once_until_all_is_done(playground: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steeple.scheduler.operate._FIRST_BATCH", 2)
     monkeypatch.setattr("steeple.scheduler.operate._LARGEST_BATCH", 2)
+    monkeypatch.setattr("steeple.domain.pacing.QUICK_BATCH_SECONDS", 3600.0)
     playground.add_many(5, now=None)
     operation_id = make(playground)
     tick = operate(playground)
