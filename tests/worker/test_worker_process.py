@@ -268,8 +268,7 @@ def test_a_task_whose_claim_is_gone_is_stopped(start_worker: Start, watch: Watch
     handle = watch.submit("until_cancelled", {"path": str(path)})
     watch.until(handle, State.RUNNING)
     worker.query("UPDATE jobs SET state = 'PENDING', attempt = 0, fence = 0, run_at = now() + interval '1 h'")
-    assert wait_until(path.exists, 20)
-    assert path.read_text().startswith("Cancelled")
+    assert wait_until(lambda: path.exists() and path.read_text().startswith("Cancelled"), 20)
     assert watch.read(handle).state is State.PENDING
 
 
